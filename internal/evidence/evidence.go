@@ -1,0 +1,93 @@
+package evidence
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Kind of an item: the values are those of the summary's JSON.
+type Kind string
+
+const (
+	KindMetadata   Kind = "metadata"
+	KindConsole    Kind = "console"
+	KindScreenshot Kind = "screenshot"
+	KindSnapshot   Kind = "snapshot"
+	KindAMI        Kind = "ami"
+	KindDiskImage  Kind = "disk-image"
+	KindLog        Kind = "log"
+	KindMemory     Kind = "memory"
+	KindCheckpoint Kind = "checkpoint"
+)
+
+// Item is one piece of evidence. It exists once its object is in the store
+// with retention set and read back, and this record is in the journal.
+type Item struct {
+	ID       string `json:"id"` // unique in the case: metadata-i-0abc, disk-image-vol-0abc
+	Kind     Kind   `json:"kind"`
+	Source   string `json:"source"`   // the resource it was taken from
+	Location string `json:"location"` // s3://bucket/key?versionId=…, or the snapshot's or image's ARN
+	Version  string `json:"version,omitempty"`
+	// SHA256 of the bytes as stored, hexadecimal; empty where the item has no
+	// bytes of ours (a snapshot, an AMI).
+	SHA256 string `json:"sha256,omitempty"`
+	Bytes  int64  `json:"bytes,omitempty"` // as stored
+	// ContentSHA256 and ContentBytes are of what the object decompresses to.
+	ContentSHA256 string    `json:"content_sha256,omitempty"`
+	ContentBytes  int64     `json:"content_bytes,omitempty"`
+	Mode          string    `json:"mode,omitempty"` // GOVERNANCE, COMPLIANCE, governance, none
+	RetainUntil   time.Time `json:"retention_until,omitzero"`
+	Acquired      time.Time `json:"acquired"`
+	Notes         []string  `json:"notes,omitempty"`
+}
+
+// CustodyEvent is one thing that happened to an item.
+type CustodyEvent struct {
+	Item   string `json:"item"`
+	Event  string `json:"event"` // acquired, verified, fetched, attached, held, released, transferred
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Object is what a store knows of a stored object.
+type Object struct {
+	Key         string
+	Location    string
+	Version     string
+	Bytes       int64
+	SHA256      string // hexadecimal, of the whole object
+	Mode        string // GOVERNANCE, COMPLIANCE; none where the store can't lock
+	RetainUntil time.Time
+	LegalHold   bool
+}
+
+// Store keeps evidence. What it MUST guarantee:
+//   - Put returns only after the object is stored whole with the retention
+//     asked for, and that was read back. A Put that failed or was cut short leaves no
+//     object under the key.
+//   - Put of a key that exists already with the same SHA-256 returns that object
+//     and stores nothing; with another one it fails with ErrExists.
+//   - nothing in this interface deletes, or shortens a retention.
+type Store interface {
+	// Put streams r. Memory does not grow with what r yields.
+	Put(ctx context.Context, key string, r io.Reader, o PutOptions) (Object, error)
+	// Get opens a version; Version empty is the newest.
+	Get(ctx context.Context, key, version string) (io.ReadCloser, error)
+	// Stat reads back what the store holds. It fails with ErrNotFound.
+	Stat(ctx context.Context, key, version string) (Object, error)
+	// Check fails, with what is wrong and a hint, where the store can't keep
+	// evidence as asked: no Object Lock, no versioning, no permission.
+	Check(ctx context.Context) error
+	// String names the store for people: s3://bucket/prefix.
+	String() string
+}
+
+// PutOptions of one object.
+type PutOptions struct {
+	ContentType string
+	// SHA256, where known beforehand, is checked (hexadecimal).
+	SHA256   string
+	Metadata map[string]string
+}

@@ -1,0 +1,206 @@
+package rehearsal
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// latency is what one call takes on the simulated clock.
+const latency = 40 * time.Millisecond
+
+// call is what a handler knows of the request besides its input.
+type call struct {
+	*world
+	ctx     context.Context
+	region  string
+	service string // as in an IAM action: ec2, s3, ebs, elasticloadbalancing
+}
+
+// operation answers one operation.
+type operation struct {
+	read   bool
+	handle func(c *call, in any) (any, error)
+}
+
+// operations are found by the type of their input.
+type operations map[reflect.Type]operation
+
+// newOperations lists, explicitly, every operation the account can do.
+func newOperations() operations {
+	ops := make(operations)
+	ops.ec2()
+	ops.ebs()
+	ops.autoscaling()
+	ops.elb()
+	ops.classic()
+	ops.iam()
+	ops.sts()
+	ops.kms()
+	ops.s3()
+	ops.cloudformation()
+	ops.ssm()
+	ops.trail()
+	return ops
+}
+
+// on registers a handler. It MUST check everything before it changes the
+// world: what it changed before an error stays in an account in memory.
+func on[I, O any](ops operations, handle func(*call, *I) (*O, error)) {
+	t := reflect.TypeFor[*I]()
+	if _, ok := ops[t]; ok {
+		panic("rehearsal: two handlers for " + t.String())
+	}
+	ops[t] = operation{
+		read:   readOnly(strings.TrimSuffix(t.Elem().Name(), "Input")),
+		handle: func(c *call, in any) (any, error) { return handle(c, in.(*I)) },
+	}
+}
+
+func readOnly(name string) bool {
+	for _, p := range []string{"Describe", "Get", "List", "Head", "Lookup", "Simulate"} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+type inputKey struct{}
+
+// Config is an AWS configuration whose every call is answered by the account.
+func (a *Account) Config(region string) aws.Config {
+	return aws.Config{
+		Region:      region,
+		Credentials: aws.AnonymousCredentials{},
+		APIOptions:  []func(*middleware.Stack) error{a.attach},
+	}
+}
+
+func (a *Account) attach(stack *middleware.Stack) error {
+	keep := middleware.InitializeMiddlewareFunc("RehearsalInput",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			return next.HandleInitialize(middleware.WithStackValue(ctx, inputKey{}, in.Parameters), in)
+		})
+	if err := stack.Initialize.Add(keep, middleware.After); err != nil {
+		return err
+	}
+	answer := middleware.FinalizeMiddlewareFunc("RehearsalAnswer",
+		func(ctx context.Context, _ middleware.FinalizeInput, _ middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
+			awsmiddleware.SetRequestIDMetadata(&meta, requestID())
+			out.Result, err = a.answer(ctx, middleware.GetStackValue(ctx, inputKey{}))
+			return out, meta, err
+		})
+	return stack.Finalize.Insert(answer, "Retry", middleware.After)
+}
+
+// answer does what AWS would do with the request.
+func (a *Account) answer(ctx context.Context, in any) (out any, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &smithy.CanceledError{Err: err}
+	}
+	service, name := serviceOf(ctx), awsmiddleware.GetOperationName(ctx)
+	op, ok := a.ops[reflect.TypeOf(in)]
+	if !ok {
+		return nil, fmt.Errorf("the simulated account has no %s:%s: write it in internal/rehearsal", service, name)
+	}
+	a.clock.Begin()
+	start := a.clock.Now()
+	defer a.clock.End(start, latency)
+	werr := a.with(func(w *world) (changed bool) {
+		changed = w.tick(start)
+		if err = w.refuse(service, name); err != nil {
+			return changed
+		}
+		var fault *Fault
+		if fault = w.fault(service + ":" + name); fault != nil {
+			changed = true
+			if fault.Kind != "lost" {
+				err = fault.error(service)
+				return changed
+			}
+		}
+		c := &call{world: w, ctx: ctx, region: awsmiddleware.GetRegion(ctx), service: service}
+		out, err = op.handle(c, in)
+		if err == nil && fault != nil {
+			out, err = nil, errLost
+		}
+		return changed || !op.read
+	})
+	if werr != nil {
+		return nil, werr
+	}
+	return out, err
+}
+
+// errLost looks to the SDK like a connection that broke: it tries again.
+var errLost = lostError{}
+
+type lostError struct{}
+
+func (lostError) Error() string         { return "the connection broke before the answer came" }
+func (lostError) ConnectionError() bool { return true }
+
+// refuse is what AWS checks before it looks at the request.
+func (w *world) refuse(service, name string) error {
+	if w.Credentials == "expired" {
+		code := "ExpiredTokenException"
+		if service == "ec2" {
+			code = "RequestExpired"
+		}
+		return apiError(code, "The security token included in the request is expired")
+	}
+	if action := service + ":" + name; w.denied(action) && service != "sts" {
+		code := "AccessDenied"
+		if service == "ec2" {
+			code = "UnauthorizedOperation"
+		}
+		return apiError(code, fmt.Sprintf("User: %s is not authorized to perform: %s", w.Caller, action))
+	}
+	return nil
+}
+
+func (f *Fault) error(service string) error {
+	switch f.Kind {
+	case "throttle":
+		if service == "ec2" {
+			return apiError("RequestLimitExceeded", "Request limit exceeded.")
+		}
+		return apiError("ThrottlingException", "Rate exceeded")
+	case "error":
+		return apiError(f.Code, "injected by the rehearsal")
+	default:
+		panic("rehearsal: unknown fault " + f.Kind)
+	}
+}
+
+// apiError is how the SDK shows an error that has no type of its own.
+func apiError(code, message string) error {
+	return &smithy.GenericAPIError{Code: code, Message: message, Fault: smithy.FaultClient}
+}
+
+// serviceOf is the prefix of the service's IAM actions.
+func serviceOf(ctx context.Context) string {
+	switch id := awsmiddleware.GetServiceID(ctx); id {
+	case "Auto Scaling":
+		return "autoscaling"
+	case "Elastic Load Balancing", "Elastic Load Balancing v2":
+		return "elasticloadbalancing"
+	default:
+		return strings.ToLower(strings.ReplaceAll(id, " ", ""))
+	}
+}
+
+// requestID looks like AWS's.
+func requestID() string {
+	a, b := rand.Uint64(), rand.Uint64()
+	return fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
+}

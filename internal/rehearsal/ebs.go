@@ -1,0 +1,5 @@
+package rehearsal
+
+type ebsState struct{}
+
+func (ops operations) ebs() {}

@@ -1,0 +1,5 @@
+package rehearsal
+
+type iamState struct{}
+
+func (ops operations) iam() {}

@@ -1,0 +1,5 @@
+package rehearsal
+
+type kmsState struct{}
+
+func (ops operations) kms() {}

@@ -1,0 +1,5 @@
+package rehearsal
+
+type s3State struct{}
+
+func (ops operations) s3() {}

@@ -1,0 +1,5 @@
+package rehearsal
+
+type ssmState struct{}
+
+func (ops operations) ssm() {}

@@ -1,0 +1,3 @@
+package rehearsal
+
+func (ops operations) sts() {}

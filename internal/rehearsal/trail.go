@@ -1,0 +1,5 @@
+package rehearsal
+
+type trailState struct{}
+
+func (ops operations) trail() {}

@@ -1,0 +1,108 @@
+package rehearsal
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"time"
+)
+
+// world is everything in the account. It is one JSON document on disk.
+type world struct {
+	Account  string `json:"account"`
+	Region   string `json:"region"`
+	Scenario string `json:"scenario"`
+	Seed     int64  `json:"seed"`
+	IDs      uint64 `json:"ids"` // handed out so far
+	Suspect  string `json:"suspect"`
+
+	Now         time.Time `json:"now"`              // of the last call
+	Caller      string    `json:"caller"`           // ARN
+	Credentials string    `json:"credentials"`      // ok, expired
+	Denied      []string  `json:"denied,omitempty"` // IAM actions refused, with *
+	Faults      []Fault   `json:"faults,omitempty"`
+
+	EC2            ec2State            `json:"ec2"`
+	EBS            ebsState            `json:"ebs"`
+	AutoScaling    autoscalingState    `json:"autoscaling"`
+	ELB            elbState            `json:"elb"`     // application load balancers' API
+	Classic        classicState        `json:"classic"` // classic load balancers' API
+	IAM            iamState            `json:"iam"`
+	KMS            kmsState            `json:"kms"`
+	S3             s3State             `json:"s3"`
+	CloudFormation cloudformationState `json:"cloudformation"`
+	SSM            ssmState            `json:"ssm"`
+	Trail          trailState          `json:"trail"`
+
+	blobs blobs
+}
+
+// Fault makes calls go wrong.
+type Fault struct {
+	Operation string `json:"operation"` // ec2:CreateSnapshots; * matches
+	Kind      string `json:"kind"`      // throttle: refused before; lost: done, but the answer is lost; error: refused with Code
+	Code      string `json:"code,omitempty"`
+	Skip      int    `json:"skip"`  // calls that go well first
+	Count     int    `json:"count"` // calls that go wrong then
+}
+
+func newWorld(start time.Time, seed int64) *world {
+	return &world{
+		Account: "111122223333", Region: "eu-central-1", Seed: seed, Now: start,
+		Caller: "arn:aws:sts::111122223333:assumed-role/responder/rehearsal", Credentials: "ok",
+	}
+}
+
+// id makes a resource ID as AWS does: prefix and 17 hexadecimal digits. The
+// same seed and the same calls in the same order give the same IDs.
+func (w *world) id(prefix string) string {
+	r := w.random()
+	return fmt.Sprintf("%s-0%08x%08x", prefix, r.Uint32(), r.Uint32())
+}
+
+// random gives a generator of its own for the next ID: the world stays plain data.
+func (w *world) random() *rand.Rand {
+	w.IDs++
+	return rand.New(rand.NewPCG(uint64(w.Seed), w.IDs))
+}
+
+// tick lets the account do what AWS does by itself until now. It reports
+// whether anything changed.
+func (w *world) tick(now time.Time) bool {
+	w.Now = now
+	changed := w.EC2.tick(w)
+	changed = w.CloudFormation.tick(w) || changed
+	changed = w.ELB.tick(w) || changed
+	changed = w.Classic.tick(w) || changed
+	changed = w.AutoScaling.tick(w) || changed
+	return changed
+}
+
+// denied reports whether the caller lacks the permission for an IAM action.
+func (w *world) denied(action string) bool {
+	for _, pattern := range w.Denied {
+		if ok, _ := path.Match(pattern, action); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// fault returns the fault that this call meets, if any, and counts it.
+func (w *world) fault(action string) *Fault {
+	for i := range w.Faults {
+		f := &w.Faults[i]
+		if ok, _ := path.Match(f.Operation, action); !ok {
+			continue
+		}
+		if f.Skip > 0 {
+			f.Skip--
+			continue
+		}
+		if f.Count > 0 {
+			f.Count--
+			return f
+		}
+	}
+	return nil
+}
