@@ -21,6 +21,11 @@ const (
 	KindCheckpoint Kind = "checkpoint"
 )
 
+// ModeNone is the mode of what nothing protects from deletion. The other modes
+// are those of S3 Object Lock (GOVERNANCE, COMPLIANCE) and of EBS snapshot lock
+// (the same in lower case).
+const ModeNone = "none"
+
 // Item is one piece of evidence. It exists once its object is in the store
 // with retention set and read back, and this record is in the journal.
 type Item struct {
@@ -46,7 +51,7 @@ type Item struct {
 type CustodyEvent struct {
 	Item   string `json:"item"`
 	Event  string `json:"event"` // acquired, verified, fetched, attached, held, released, transferred
-	By     string `json:"by"`
+	By     string `json:"by"`    // empty: the entry's actor
 	Reason string `json:"reason,omitempty"`
 	Detail string `json:"detail,omitempty"`
 }
@@ -66,19 +71,20 @@ type Object struct {
 // Store keeps evidence. What it MUST guarantee:
 //   - Put returns only after the object is stored whole with the retention
 //     asked for, and that was read back. A Put that failed or was cut short leaves no
-//     object under the key.
+//     object under the key, and nothing that keeps a later Put from succeeding.
 //   - Put of a key that exists already with the same SHA-256 returns that object
 //     and stores nothing; with another one it fails with ErrExists.
 //   - nothing in this interface deletes, or shortens a retention.
 type Store interface {
-	// Put streams r. Memory does not grow with what r yields.
+	// Put streams r. Memory is bounded, however much r yields. It fails with
+	// ErrNotLocked, ErrExists, ErrDigest.
 	Put(ctx context.Context, key string, r io.Reader, o PutOptions) (Object, error)
 	// Get opens a version; Version empty is the newest.
 	Get(ctx context.Context, key, version string) (io.ReadCloser, error)
 	// Stat reads back what the store holds. It fails with ErrNotFound.
 	Stat(ctx context.Context, key, version string) (Object, error)
 	// Check fails, with what is wrong and a hint, where the store can't keep
-	// evidence as asked: no Object Lock, no versioning, no permission.
+	// evidence as asked: ErrNotLocked, no bucket, no permission.
 	Check(ctx context.Context) error
 	// String names the store for people: s3://bucket/prefix.
 	String() string
@@ -90,4 +96,7 @@ type PutOptions struct {
 	// SHA256, where known beforehand, is checked (hexadecimal).
 	SHA256   string
 	Metadata map[string]string
+	// AllowUnlocked stores the object where the store can't lock it, too; its
+	// Mode is then none. Without it such a store refuses with ErrNotLocked.
+	AllowUnlocked bool
 }
