@@ -32,7 +32,8 @@ type Item struct {
 	ID       string `json:"id"` // unique in the case: metadata-i-0abc, disk-image-vol-0abc
 	Kind     Kind   `json:"kind"`
 	Source   string `json:"source"`   // the resource it was taken from
-	Location string `json:"location"` // s3://bucket/key?versionId=…, or the snapshot's or image's ARN
+	Key      string `json:"key,omitempty"` // in the store; empty where the item has no bytes of ours
+	Location string `json:"location"`      // s3://bucket/key?versionId=…, or the snapshot's or image's ARN
 	Version  string `json:"version,omitempty"`
 	// SHA256 of the bytes as stored, hexadecimal; empty where the item has no
 	// bytes of ours (a snapshot, an AMI).
@@ -83,6 +84,9 @@ type Store interface {
 	Get(ctx context.Context, key, version string) (io.ReadCloser, error)
 	// Stat reads back what the store holds. It fails with ErrNotFound.
 	Stat(ctx context.Context, key, version string) (Object, error)
+	// List names the newest versions of the objects whose keys begin with
+	// prefix, by key. Key, Location, Version and Bytes are filled in.
+	List(ctx context.Context, prefix string) ([]Object, error)
 	// Check fails, with what is wrong and a hint, where the store can't keep
 	// evidence as asked: ErrNotLocked, no bucket, no permission.
 	Check(ctx context.Context) error

@@ -32,6 +32,7 @@ func Run(t *testing.T, newStore func(t *testing.T) evidence.Store) {
 		"WhatIsNotThereIsNotFound":         notFound,
 		"WritersAtOnceEndInOneObject":      atOnce,
 		"AnUnlockedStoreRefuses":           unlocked,
+		"AListHoldsWhatIsUnderThePrefix":   list,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newStore(t)) })
 	}
@@ -228,4 +229,30 @@ func unlocked(t *testing.T, s evidence.Store) {
 		t.Errorf("got %v", err)
 	}
 	absent(t, s, "unlocked")
+}
+
+func list(t *testing.T, s evidence.Store) {
+	for _, key := range []string{"cases/a/r1/2", "cases/a/r1/1", "cases/a/r10/3", "cases/b/r1/1"} {
+		if _, err := s.Put(t.Context(), key, bytes.NewReader(random(1, 10)), options(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.List(t.Context(), "cases/a/r1/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got[0].Key != "cases/a/r1/1" || got[1].Key != "cases/a/r1/2" || got[0].Bytes != 10 {
+		t.Fatalf("got %+v", got)
+	}
+	r, err := s.Get(t.Context(), got[0].Key, got[0].Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if b, err := io.ReadAll(r); err != nil || !bytes.Equal(b, random(1, 10)) {
+		t.Fatalf("%d bytes, %v", len(b), err)
+	}
+	if none, err := s.List(t.Context(), "cases/c/"); err != nil || len(none) != 0 {
+		t.Fatalf("got %+v, %v", none, err)
+	}
 }
