@@ -23,6 +23,7 @@ type call struct {
 	ctx     context.Context
 	region  string
 	service string // as in an IAM action: ec2, s3, ebs, elasticloadbalancing
+	request string // ID
 }
 
 // operation answers one operation.
@@ -95,15 +96,16 @@ func (a *Account) attach(stack *middleware.Stack) error {
 	}
 	answer := middleware.FinalizeMiddlewareFunc("RehearsalAnswer",
 		func(ctx context.Context, _ middleware.FinalizeInput, _ middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
-			awsmiddleware.SetRequestIDMetadata(&meta, requestID())
-			out.Result, err = a.answer(ctx, middleware.GetStackValue(ctx, inputKey{}))
+			request := requestID()
+			awsmiddleware.SetRequestIDMetadata(&meta, request)
+			out.Result, err = a.answer(ctx, request, middleware.GetStackValue(ctx, inputKey{}))
 			return out, meta, err
 		})
 	return stack.Finalize.Insert(answer, "Retry", middleware.After)
 }
 
 // answer does what AWS would do with the request.
-func (a *Account) answer(ctx context.Context, in any) (out any, err error) {
+func (a *Account) answer(ctx context.Context, request string, in any) (out any, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &smithy.CanceledError{Err: err}
 	}
@@ -117,8 +119,12 @@ func (a *Account) answer(ctx context.Context, in any) (out any, err error) {
 	defer a.clock.End(start, latency)
 	werr := a.with(func(w *world) (changed bool) {
 		changed = w.tick(start)
+		c := &call{world: w, ctx: ctx, region: awsmiddleware.GetRegion(ctx), service: service, request: request}
 		if err = w.refuse(service, name); err != nil {
-			return changed
+			if !op.read {
+				w.Trail.record(c, name, in, err)
+			}
+			return changed || !op.read
 		}
 		var fault *Fault
 		if fault = w.fault(service + ":" + name); fault != nil {
@@ -128,8 +134,10 @@ func (a *Account) answer(ctx context.Context, in any) (out any, err error) {
 				return changed
 			}
 		}
-		c := &call{world: w, ctx: ctx, region: awsmiddleware.GetRegion(ctx), service: service}
 		out, err = op.handle(c, in)
+		if !op.read {
+			w.Trail.record(c, name, in, err)
+		}
 		if err == nil && fault != nil {
 			out, err = nil, errLost
 		}

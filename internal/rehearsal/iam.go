@@ -119,13 +119,13 @@ func (w *world) editableRole(name *string) (*role, error) {
 	return r, nil
 }
 
-func (w *world) roleARN(r *role) string {
+func (r *role) arn(w *world) string {
 	return "arn:aws:iam::" + w.Account + ":role" + r.Path + r.Name
 }
 
 func (r *role) aws(w *world) types.Role {
 	return types.Role{
-		Arn: aws.String(w.roleARN(r)), RoleName: &r.Name, RoleId: &r.ID, Path: &r.Path, CreateDate: &r.Created,
+		Arn: aws.String(r.arn(w)), RoleName: &r.Name, RoleId: &r.ID, Path: &r.Path, CreateDate: &r.Created,
 		AssumeRolePolicyDocument: aws.String(encodeDocument(r.Trust)), MaxSessionDuration: &r.MaxSession,
 	}
 }

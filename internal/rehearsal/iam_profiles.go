@@ -33,14 +33,14 @@ func (w *world) instanceProfile(nameOrARN string) *instanceProfile {
 		return p
 	}
 	for _, p := range w.IAM.Profiles {
-		if w.profileARN(p) == nameOrARN {
+		if p.arn(w) == nameOrARN {
 			return p
 		}
 	}
 	return nil
 }
 
-func (w *world) profileARN(p *instanceProfile) string {
+func (p *instanceProfile) arn(w *world) string {
 	return "arn:aws:iam::" + w.Account + ":instance-profile" + p.Path + p.Name
 }
 
@@ -53,7 +53,7 @@ func (w *world) profile(name *string) (*instanceProfile, error) {
 
 func (p *instanceProfile) aws(w *world) types.InstanceProfile {
 	out := types.InstanceProfile{
-		Arn: aws.String(w.profileARN(p)), InstanceProfileId: &p.ID, InstanceProfileName: &p.Name,
+		Arn: aws.String(p.arn(w)), InstanceProfileId: &p.ID, InstanceProfileName: &p.Name,
 		Path: &p.Path, CreateDate: &p.Created, Roles: []types.Role{}, Tags: iamTags(p.Tags),
 	}
 	for _, name := range p.Roles {

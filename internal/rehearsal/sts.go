@@ -45,7 +45,7 @@ func stsAssumeRole(c *call, in *sts.AssumeRoleInput) (*sts.AssumeRoleOutput, err
 	}
 	for _, name := range sortedKeys(c.IAM.Roles) {
 		r := c.IAM.Roles[name]
-		if c.roleARN(r) != arn {
+		if r.arn(c.world) != arn {
 			continue
 		}
 		life := time.Duration(valueOr(in.DurationSeconds, 3600)) * time.Second

@@ -66,16 +66,37 @@ func (w *world) random() *rand.Rand {
 	return rand.New(rand.NewPCG(uint64(w.Seed), w.IDs))
 }
 
+// A long wait is lived through in pulses, so that what takes several steps (a
+// health check fails, Auto Scaling terminates, a replacement boots) comes in its
+// order and at its time, however seldom somebody looks. A very long one is lived
+// through in fewer, longer pulses.
+const (
+	pulse     = 5 * time.Second
+	maxPulses = 2000
+)
+
 // tick lets the account do what AWS does by itself until now. It reports
-// whether anything changed.
-func (w *world) tick(now time.Time) bool {
-	w.Now = now
+// whether anything changed. Calls side by side can come a little late: the time
+// never goes back.
+func (w *world) tick(now time.Time) (changed bool) {
+	step := max(pulse, now.Sub(w.Now)/maxPulses)
+	for next := w.Now.Truncate(step).Add(step); next.Before(now); next = next.Add(step) {
+		w.Now = next
+		changed = w.live() || changed
+	}
+	if now.After(w.Now) {
+		w.Now = now
+	}
+	return w.live() || changed
+}
+
+// live does what is due at w.Now.
+func (w *world) live() bool {
 	changed := w.EC2.tick(w)
 	changed = w.CloudFormation.tick(w) || changed
 	changed = w.ELB.tick(w) || changed
 	changed = w.Classic.tick(w) || changed
-	changed = w.AutoScaling.tick(w) || changed
-	return changed
+	return w.AutoScaling.tick(w) || changed
 }
 
 // denied reports whether the caller lacks the permission for an IAM action.
