@@ -139,7 +139,8 @@ type Undo struct {
 	State  StepState      `json:"state"`
 	Inputs map[string]any `json:"inputs,omitempty"`
 	Token  string         `json:"token"` // of the step being undone
-	// Proposal is the one of the step's last intent: its Before is what Revert restores.
+	// Proposal is the one of the step's first intent, which every later try
+	// used too: its Before is what Revert restores.
 	Proposal Proposal `json:"proposal"`
 	Result   Result   `json:"result"` // zero where the step left no outcome
 	Force    bool     `json:"force"`

@@ -107,9 +107,12 @@ type Approval struct {
 	Approved bool   `json:"approved"`
 	Digest   string `json:"digest"`
 	By       string `json:"by"`  // user@host
-	How      string `json:"how"` // terminal, --yes, --digest, socket
+	How      string `json:"how"` // terminal, HowYes, --digest, socket
 	Reason   string `json:"reason,omitempty"`
 }
+
+// HowYes is the Approval.How of someone who approved whatever would be asked.
+const HowYes = "--yes"
 
 // StepIntent is committed before Apply is called.
 type StepIntent struct {
@@ -129,7 +132,20 @@ type StepOutcome struct {
 	Error        string       `json:"error,omitempty"`
 	Hint         string       `json:"hint,omitempty"`
 	Reason       string       `json:"reason,omitempty"` // of a skip
+	Skip         SkipCause    `json:"skip,omitempty"`
 }
+
+// SkipCause tells a resume whether a skipped step gets another chance.
+type SkipCause string
+
+const (
+	// SkipCondition: its when was false. It stays skipped.
+	SkipCondition SkipCause = "condition"
+	// SkipRejected: the answer was no. A resume asks again.
+	SkipRejected SkipCause = "not-approved"
+	// SkipBlocked: a failure stopped the target before it. A resume runs it.
+	SkipBlocked SkipCause = "blocked"
+)
 
 // CallIntent is committed before a changing call is sent. Params are the
 // call's input with secrets and bodies redacted by type.

@@ -1,0 +1,394 @@
+package incident
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// token is the same on every try of the step in this run, and on no other.
+func token(caseID, run string, k StepKey) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{caseID, run, k.ID, k.Target.String()}, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// step takes one step from pending to settled. Where it is interrupted it
+// leaves no outcome: what happened is unknown, and a resume tries again.
+func (e *execution) step(step StepPlan) {
+	ctx := WithStep(e.ctx, StepRef{Run: e.id, Step: step.ID, Target: step.Target.String()})
+	outcome, err := e.attempt(ctx, step)
+	switch {
+	case err == nil:
+		e.settle(step, outcome)
+	case e.ctx.Err() == nil:
+		outcome.State, outcome.Error = Failed, err.Error()
+		if hint := new(HintError); errors.As(err, &hint) {
+			outcome.Hint = hint.Hint
+		}
+		e.settle(step, outcome)
+	}
+	e.count(step)
+}
+
+func (e *execution) settle(step StepPlan, outcome StepOutcome) {
+	e.append(e.draft(step, EntryStepOutcome, outcome))
+}
+
+func (e *execution) draft(step StepPlan, kind EntryType, data any) Draft {
+	return Draft{Type: kind, Run: e.id, Step: step.ID, Target: step.Target.String(), Data: data}
+}
+
+// count journals the reads that were made for the step.
+func (e *execution) count(step StepPlan) {
+	if e.Reads == nil {
+		return
+	}
+	if reads := e.Reads(e.id, step.ID, step.Target.String()); len(reads) > 0 {
+		e.append(e.draft(step, EntryCallCount, CallCount{Reads: reads}))
+	}
+}
+
+// attempt tries the step once. Its error is the step's failure, or the interrupt.
+func (e *execution) attempt(ctx context.Context, step StepPlan) (StepOutcome, error) {
+	status := e.status(step.Key())
+	req := e.request(step, status)
+	var proposal Proposal
+	if status.Intent != nil {
+		inputs, err := e.typed(step, status.Intent.Inputs)
+		if err != nil {
+			return StepOutcome{}, err
+		}
+		req.Resumed, req.Inputs, proposal = true, inputs, status.Intent.Proposal
+	} else {
+		why, inputs, err := e.decide(step)
+		if err != nil || why != "" {
+			return StepOutcome{State: Skipped, Skip: SkipCondition, Reason: why}, err
+		}
+		req.Inputs = inputs
+		agreed, answer, err := e.agree(ctx, step, req)
+		if err != nil {
+			return StepOutcome{}, err
+		}
+		if !answer.Approved {
+			return StepOutcome{State: Skipped, Skip: SkipRejected, Reason: rejection(answer)}, nil
+		}
+		proposal = agreed
+	}
+	if err := e.guard(step, proposal); err != nil {
+		return StepOutcome{}, err
+	}
+	if !e.acquire() {
+		return StepOutcome{}, context.Cause(e.ctx)
+	}
+	defer e.release()
+	return e.try(ctx, step, req, proposal, status.Tries+1)
+}
+
+func rejection(a Approval) string {
+	reason := "not approved"
+	if a.By != "" {
+		reason += " by " + a.By
+	}
+	if a.Reason != "" {
+		reason += ": " + a.Reason
+	}
+	return reason
+}
+
+// acquire waits for a place among the steps at work; false: interrupted.
+func (e *execution) acquire() bool {
+	select {
+	case e.slots <- struct{}{}:
+	case <-e.ctx.Done():
+		return false
+	}
+	if e.ctx.Err() != nil { // select picks at random where both hold
+		e.release()
+		return false
+	}
+	return true
+}
+
+func (e *execution) release() { <-e.slots }
+
+func (e *execution) request(step StepPlan, status StepStatus) Request {
+	k := step.Key()
+	e.mu.Lock()
+	recorded := make(map[EntryType][]json.RawMessage, len(status.Records))
+	for kind, data := range status.Records {
+		recorded[kind] = slices.Clone(data)
+	}
+	c := e.state.Case
+	e.mu.Unlock()
+	return Request{
+		Case: c, Run: e.id, Step: step.ID, Target: step.Target, Inputs: step.Inputs,
+		Token: token(c.ID, e.id, k), Planned: step.Proposal, Undo: step.Undo, Clock: e.Clock,
+		Progress: func(p Progress) {
+			if e.Progress != nil {
+				p.Run, p.Step, p.Target = e.id, step.ID, step.Target.String()
+				e.Progress(p)
+			}
+		},
+		Record: func(_ context.Context, kind EntryType, data any) error {
+			switch kind {
+			case EntryStepRecord, EntryEvidence, EntryCustody, EntryCleanRoom, EntryNote:
+				return e.append(e.draft(step, kind, data))
+			}
+			return fmt.Errorf("step %s: an action can't record %s: the engine does", step.ID, kind)
+		},
+		Recorded: func(kind EntryType) []json.RawMessage { return recorded[kind] },
+	}
+}
+
+// decide evaluates what only the run could know: whether the step's condition
+// holds (why is empty then), and its inputs.
+func (e *execution) decide(step StepPlan) (why string, inputs map[string]any, err error) {
+	if step.Skip != "" {
+		return step.Skip, nil, nil
+	}
+	if step.When == "" && len(step.Deferred) == 0 {
+		inputs, err = e.typed(step, step.Inputs)
+		return "", inputs, err
+	}
+	s, ok := e.pb.step(step.ID)
+	if !ok {
+		return "", nil, fmt.Errorf("the playbook has no step %s", step.ID)
+	}
+	scope, err := e.scope(step.Target)
+	if err != nil {
+		return "", nil, err
+	}
+	if step.When != "" {
+		holds, err := s.When.holds(scope)
+		if err != nil {
+			return "", nil, err
+		}
+		if !holds {
+			return conditionFalse(*s.When), nil, nil
+		}
+	}
+	spec, _ := e.Registry.Spec(step.Action)
+	inputs, _, problems := s.inputs(spec, scope, false)
+	return "", inputs, errors.Join(problems...)
+}
+
+// typed brings inputs that went through the journal, where every number is the
+// same, back to their declared types.
+func (e *execution) typed(step StepPlan, inputs map[string]any) (map[string]any, error) {
+	spec, _ := e.Registry.Spec(step.Action)
+	checked, problems := CheckInputs(spec.Inputs, inputs)
+	return checked, errors.Join(problems...)
+}
+
+// scope is what expressions of the target's steps can see: steps that have
+// settled, with values of their declared types.
+func (e *execution) scope(t Target) (Scope, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	run := e.state.Run(e.id)
+	inputs, problems := CheckInputs(e.pb.Inputs, run.Plan.Inputs)
+	scope := Scope{Case: e.state.Case, Target: t, Inputs: inputs, Steps: make(map[string]StepScope)}
+	for _, step := range run.Plan.Steps {
+		s := run.Steps[step.Key()]
+		if step.Target != t || s.Outcome == nil {
+			continue
+		}
+		spec, _ := e.Registry.Spec(step.Action)
+		outputs := make(map[string]any, len(s.Outcome.Result.Outputs))
+		for name, v := range s.Outcome.Result.Outputs {
+			outputs[name] = v
+			if i := slices.IndexFunc(spec.Outputs, func(f Field) bool { return f.Name == name }); i >= 0 {
+				typed, err := spec.Outputs[i].Check(v)
+				if err != nil {
+					problems = append(problems, fmt.Errorf("output %s of step %s: %w", name, step.ID, err))
+				}
+				outputs[name] = typed
+			}
+		}
+		scope.Steps[step.ID] = StepScope{State: s.State.String(), Outputs: outputs}
+	}
+	return scope, errors.Join(problems...)
+}
+
+// agree plans the step anew and asks where its rule says so and what was
+// approved does not cover what would be done now. After an answer that took
+// its time it looks again, until what it would do is what was approved.
+func (e *execution) agree(ctx context.Context, step StepPlan, req Request) (Proposal, Approval, error) {
+	for {
+		proposal, err := e.replan(ctx, step, req)
+		if err != nil {
+			return Proposal{}, Approval{}, err
+		}
+		why, covered := e.covered(step, proposal)
+		if covered {
+			return proposal, Approval{Approved: true}, nil
+		}
+		answer, err := e.ask(ctx, step, proposal, why)
+		if err != nil || !answer.Approved || answer.How == HowYes {
+			return proposal, answer, err
+		}
+	}
+}
+
+func (e *execution) replan(ctx context.Context, step StepPlan, req Request) (Proposal, error) {
+	if !e.acquire() {
+		return Proposal{}, context.Cause(e.ctx)
+	}
+	defer e.release()
+	limited, cancel := e.limit(ctx, step)
+	defer cancel()
+	proposal, err := planned(limited, e.Registry[step.Action], req)
+	if err != nil {
+		return Proposal{}, timedOut(limited, step, fmt.Errorf("reading the state before: %w", err))
+	}
+	return proposal, nil
+}
+
+// covered tells whether the step may make these changes without a question:
+// its rule asks none, or they are among those that were approved and no worse.
+// Where the inputs were not known, the expression is what was approved.
+func (e *execution) covered(step StepPlan, p Proposal) (why string, ok bool) {
+	if !e.pb.rule(step.ID).asks(p.Impact) {
+		return "", true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	run := e.state.Run(e.id)
+	s := run.Steps[step.Key()]
+	stepwise := s.Approval != nil && s.Approval.Approved
+	impact, changes, known := step.Impact, []Change(nil), step.Proposal != nil
+	if known {
+		changes = step.Proposal.Changes
+	}
+	if stepwise {
+		impact, changes, known = s.Waiting.Impact, s.Waiting.Changes, true
+	}
+	if known {
+		why = unseen(changes, p.Changes)
+	}
+	if p.Impact > impact {
+		why = strings.TrimPrefix(fmt.Sprintf("%s; its impact is %s, it was %s", why, p.Impact, impact), "; ")
+	}
+	return why, why == "" && (stepwise || run.Approved != nil)
+}
+
+// unseen says which of the changes were not among those shown.
+func unseen(shown, now []Change) string {
+	var news []string
+	for _, c := range now {
+		if !slices.Contains(shown, c) {
+			news = append(news, fmt.Sprintf("%s %s: %s → %s", c.Resource, c.What, c.Before, c.After))
+		}
+	}
+	if len(news) == 0 {
+		return ""
+	}
+	return "not among the changes shown before: " + strings.Join(news, ", ")
+}
+
+// ask journals the question, puts it to whoever can answer, and journals the answer.
+func (e *execution) ask(ctx context.Context, step StepPlan, p Proposal, why string) (Approval, error) {
+	e.mu.Lock()
+	digest := e.state.Run(e.id).Plan.Digest
+	e.mu.Unlock()
+	err := e.append(e.draft(step, EntryStepWaiting, StepWaiting{Impact: p.Impact, Digest: digest, Changes: p.Changes, Why: why}))
+	if err != nil {
+		return Approval{}, err
+	}
+	answer, err := e.answer(ctx, Question{Run: e.id, Step: step, Proposal: p, Digest: digest, Why: why})
+	if err != nil {
+		return Approval{}, fmt.Errorf("asking for approval: %w", err)
+	}
+	if answer.By == "" {
+		answer.By = e.Actor
+	}
+	if answer.Digest == "" {
+		answer.Digest = digest
+	}
+	if answer.Digest != digest {
+		return Approval{}, fmt.Errorf("the answer is about plan %s, the question was about %s", answer.Digest, digest)
+	}
+	return answer, e.append(e.draft(step, EntryApproval, answer))
+}
+
+func (e *execution) answer(ctx context.Context, q Question) (Approval, error) {
+	if a := e.Approved; a != nil && a.How == HowYes {
+		return *a, nil
+	}
+	if e.Ask == nil {
+		return Approval{}, WithHint(errors.New("nobody is there to answer"), "run with --yes, or with --digest and the digest that plan shows")
+	}
+	return e.Ask(ctx, q)
+}
+
+// guard looks at the order of work once more, now that it is known which steps
+// have succeeded. A release has its order from the run it undoes.
+func (e *execution) guard(step StepPlan, p Proposal) error {
+	if step.Undo != nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	run := e.state.Run(e.id)
+	return guardOrder(run.Plan, step, p, func(s StepPlan) bool { return run.Steps[s.Key()].State == Succeeded })
+}
+
+// try commits the intent and only then acts.
+func (e *execution) try(ctx context.Context, step StepPlan, req Request, p Proposal, n int) (StepOutcome, error) {
+	if p.Impact == Irreversible {
+		if err := e.anchor(ctx); err != nil {
+			return StepOutcome{}, err
+		}
+		if e.ctx.Err() != nil {
+			return StepOutcome{}, context.Cause(e.ctx)
+		}
+	}
+	intent := StepIntent{Action: step.Action, Inputs: req.Inputs, Proposal: p, Token: req.Token, Try: n, Undo: step.Undo}
+	if err := e.append(e.draft(step, EntryStepIntent, intent)); err != nil {
+		return StepOutcome{}, err
+	}
+	ctx, cancel := e.limit(ctx, step)
+	defer cancel()
+	outcome := StepOutcome{State: Succeeded}
+	var err error
+	if outcome.Result, outcome.Verification, err = e.act(ctx, req, e.Registry[step.Action], p); err != nil {
+		return outcome, timedOut(ctx, step, err)
+	}
+	return outcome, nil
+}
+
+// act does the step and proves it. The result of a step that failed halfway
+// is kept: undoing it needs to know what was set.
+func (e *execution) act(ctx context.Context, req Request, action Action, p Proposal) (Result, Verification, error) {
+	if reverter, ok := action.(Reverter); ok && req.Undo != nil {
+		r, err := reverter.Revert(ctx, req, p) // it verifies too
+		return r, Verification{}, err
+	}
+	r, err := action.Apply(ctx, req, p)
+	if err != nil {
+		return r, Verification{}, err
+	}
+	v, err := action.Verify(ctx, req, p, r)
+	return r, v, err
+}
+
+// limit bounds one reading or one try of the step.
+func (e *execution) limit(ctx context.Context, step StepPlan) (context.Context, context.CancelFunc) {
+	if step.Timeout <= 0 {
+		return ctx, func() {}
+	}
+	return e.Clock.WithTimeout(ctx, step.Timeout)
+}
+
+// timedOut names the timeout where it is the cause.
+func timedOut(ctx context.Context, step StepPlan, err error) error {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return fmt.Errorf("not done within %s: %w", step.Timeout, err)
+	}
+	return err
+}
