@@ -31,7 +31,7 @@ const ModeNone = "none"
 type Item struct {
 	ID       string `json:"id"` // unique in the case: metadata-i-0abc, disk-image-vol-0abc
 	Kind     Kind   `json:"kind"`
-	Source   string `json:"source"`   // the resource it was taken from
+	Source   string `json:"source"`        // the resource it was taken from
 	Key      string `json:"key,omitempty"` // in the store; empty where the item has no bytes of ours
 	Location string `json:"location"`      // s3://bucket/key?versionId=…, or the snapshot's or image's ARN
 	Version  string `json:"version,omitempty"`
