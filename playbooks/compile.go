@@ -106,8 +106,7 @@ func (p *parser) wholeValue(s *stepNode, n *yaml.Node, only segment, what string
 	if !ok {
 		return incident.Expr{}, false
 	}
-	want := celType(f.Type)
-	if prog.typ.Kind() != cel.DynKind && !want.IsAssignableType(prog.typ) {
+	if !gives(prog.typ, f.Type) {
 		p.add(at(n), "%s must be %s; ${{%s}} gives %s", what, typeWords[f.Type], only.text, prog.typ)
 		return incident.Expr{}, false
 	}
@@ -117,6 +116,16 @@ func (p *parser) wholeValue(s *stepNode, n *yaml.Node, only segment, what string
 	return incident.Expr{Source: n.Value, Refs: refs(prog), Eval: func(sc incident.Scope) (any, error) {
 		return prog.eval(sc, f.Type)
 	}}, true
+}
+
+// gives reports whether a value of type t can be one of type f: CEL leaves the type
+// of [] and of an object's fields open until it is evaluated.
+func gives(t *cel.Type, f incident.FieldType) bool {
+	if t.Kind() == cel.ListKind && f == incident.Strings {
+		elem := t.Parameters()[0].Kind()
+		return elem == cel.StringKind || elem == cel.DynKind
+	}
+	return t.Kind() == cel.DynKind || t.IsExactType(celType(f))
 }
 
 // enumFits: an input of the playbook that is handed straight to an action's
@@ -224,10 +233,15 @@ func (p *parser) compile(s *stepNode, n *yaml.Node, seg segment) (*program, bool
 	before := p.needed(s.Step)
 	good := true
 	for _, r := range prog.reads {
-		if r.v.step != "" && !before[r.v.step] {
+		switch {
+		case r.v.step == "" || before[r.v.step]:
+			continue
+		case r.v.step == s.ID:
+			p.add(inText(n, seg.at, r.where), "step %s reads its own %s", s.ID, r.name)
+		default:
 			p.add(inText(n, seg.at, r.where), "step %s reads %s, but doesn't wait for it: add %s to its needs", s.ID, r.name, r.v.step)
-			good = false
 		}
+		good = false
 	}
 	return prog, good
 }

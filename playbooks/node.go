@@ -1,6 +1,7 @@
 package playbooks
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -17,6 +18,10 @@ const maxSource = 256 << 10
 func (r *report) document(src []byte) *yaml.Node {
 	if len(src) > maxSource {
 		r.add(place{}, "the playbook has %d bytes; at most %d are read", len(src), maxSource)
+		return nil
+	}
+	if len(bytes.TrimSpace(src)) == 0 {
+		r.add(place{}, "the playbook is empty")
 		return nil
 	}
 	var doc yaml.Node
@@ -40,16 +45,24 @@ func (r *report) syntax(err error) {
 	var all *yaml.LoadErrors
 	if errors.As(err, &all) {
 		for _, e := range all.Errors {
-			r.add(place{e.Mark.Line, e.Mark.Column}, "%s", e.Message)
+			r.malformed(e)
 		}
 		return
 	}
 	var one *yaml.LoadError
 	if errors.As(err, &one) {
-		r.add(place{one.Mark.Line, one.Mark.Column}, "%s", one.Message)
+		r.malformed(one)
 		return
 	}
 	r.add(place{}, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+}
+
+func (r *report) malformed(e *yaml.LoadError) {
+	text := strings.TrimPrefix(e.Message, "yaml: ")
+	if text == "mapping values are not allowed in this context" {
+		text += `: put a value that holds ": " in quotes`
+	}
+	r.add(place{e.Mark.Line, e.Mark.Column}, "%s", text)
 }
 
 // plain refuses what makes a text mean something else than it seems to:

@@ -1,0 +1,40 @@
+package playbooks
+
+import "github.com/cordon-ir/cordon/internal/incident"
+
+// testSpecs have the names, inputs and outputs of the actions that the shipped
+// playbooks use.
+var testSpecs = []incident.Spec{
+	{Name: "isolate.protect", Impact: incident.Disruptive},
+	{Name: "isolate.autoscaling", Impact: incident.Disruptive, Provides: []incident.Capability{incident.LeftGroup}, Inputs: []incident.Field{
+		{Name: "strategy", Type: incident.String, Enum: []string{"replace", "shrink", "standby"}, Default: "replace"},
+	}},
+	{Name: "isolate.loadbalancers", Impact: incident.Disruptive, Inputs: []incident.Field{
+		{Name: "wait", Type: incident.Boolean, Default: true},
+	}},
+	{Name: "isolate.credentials", Impact: incident.Disruptive, Inputs: []incident.Field{
+		{Name: "scope", Type: incident.String, Enum: []string{"instance", "role"}, Default: "instance"},
+	}},
+	{
+		Name: "isolate.network", Impact: incident.Disruptive,
+		Provides: []incident.Capability{incident.NetworkCut}, MayRequire: []incident.Capability{incident.LeftGroup},
+	},
+	{Name: "capture.metadata", Inputs: []incident.Field{
+		{Name: "allow_unlocked", Type: incident.Boolean, Default: false},
+	}},
+	{Name: "capture.snapshots", Impact: incident.Additive, Inputs: []incident.Field{
+		{Name: "lock_mode", Type: incident.String, Enum: []string{"governance", "compliance", "none"}, Default: "governance"},
+		{Name: "lock_days", Type: incident.Integer, Default: 30},
+	}, Outputs: []incident.Field{{Name: "snapshots", Type: incident.Strings}}},
+	{Name: "capture.image", Impact: incident.Additive, Outputs: []incident.Field{{Name: "image", Type: incident.String}}},
+	{Name: "capture.export", Impact: incident.Additive, Inputs: []incident.Field{
+		{Name: "snapshots", Type: incident.Strings, Required: true},
+		{Name: "allow_unlocked", Type: incident.Boolean, Default: false},
+	}, Outputs: []incident.Field{{Name: "images", Type: incident.Strings}}},
+	{Name: "cleanroom.launch", Impact: incident.Additive, Inputs: []incident.Field{
+		{Name: "snapshots", Type: incident.Strings, Required: true},
+		{Name: "instance_type", Type: incident.String, Default: "t3.large"},
+	}, Outputs: []incident.Field{
+		{Name: "stack", Type: incident.String}, {Name: "instance", Type: incident.String}, {Name: "volumes", Type: incident.Object},
+	}},
+}
