@@ -3,6 +3,7 @@ package playbooks
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -61,10 +62,27 @@ func Parse(name string, src []byte, specs []incident.Spec) (incident.Playbook, e
 		p.expressions(&p.steps[i])
 		p.pb.Steps = append(p.pb.Steps, p.steps[i].Step)
 	}
+	p.order()
 	if err := p.err(); err != nil {
 		return incident.Playbook{}, err
 	}
 	return p.pb, nil
+}
+
+// order lets the engine refuse an order of steps that would cost the host.
+func (p *parser) order() {
+	spec := func(name string) (incident.Spec, bool) {
+		s, ok := p.specs[name]
+		return s, ok
+	}
+	for _, err := range incident.CheckOrder(p.pb, spec) {
+		var step *incident.StepError
+		if errors.As(err, &step) {
+			p.add(place{step.Line, 1}, "step %s %v", step.Step, step.Err)
+			continue
+		}
+		p.add(place{}, "%v", err)
+	}
 }
 
 func (p *parser) playbook(root *yaml.Node) {

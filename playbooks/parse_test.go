@@ -85,6 +85,15 @@ func TestWhatIsWrongIsReportedWithItsLine(t *testing.T) {
 		{"bare condition", head + export + "  with: {snapshots: []}\n  when: steps.s.state == 'failed'\n", []string{`10:9: when of step e must be one expression: write ${{ … }}`}},
 		{"expression in a block", head + export + "  with: {snapshots: []}\n  when: |\n    ${{ steps.s.state == 'failed' ||\n        inputs.x }}\n", []string{`12:1: the playbook has no input "x"`}},
 
+		{
+			"network cut before the instance left its group", head + "steps:\n- id: cut\n  action: isolate.network\n- id: leave\n  action: isolate.autoscaling\n  needs: [cut]\n",
+			[]string{"4:1: step cut must need step leave: the instance must leave its Auto Scaling group first"},
+		},
+		{
+			"network cut beside leaving the group", head + "steps:\n- id: leave\n  action: isolate.autoscaling\n- id: cut\n  action: isolate.network\n",
+			[]string{"6:1: step cut must need step leave"},
+		},
+
 		{"input without type", head + "inputs: {a: {default: 1}}\nsteps: [{id: a, action: isolate.protect}]\n", []string{"3:13: input a has no type"}},
 		{"input of an unknown type", head + "inputs: {a: {type: float}}\nsteps: [{id: a, action: isolate.protect}]\n", []string{`3:20: type of input a is "float"; it may be string, integer, boolean, strings`}},
 		{"input that may have no value", head + "inputs: {a: {type: string}}\nsteps: [{id: a, action: isolate.protect}]\n", []string{"3:10: input a needs a default, or required: true"}},
