@@ -1,0 +1,220 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+// Handler does what only the run can do. A nil field refuses the request. Its
+// functions are called concurrently.
+type Handler struct {
+	// Approve answers the step that waits: an incident.StepKey's text, or a step's ID
+	// where that is unambiguous. The first answer wins; a later one is an error.
+	Approve func(ctx context.Context, step string, a incident.Approval) error
+	// Interrupt asks the run to end. It returns at once.
+	Interrupt func() error
+}
+
+// lastWords is how long, in real time, a client may take to read what is left
+// for it when the holder ends. A stopped terminal must not keep a run from ending.
+const lastWords = 2 * time.Second
+
+// maxProgress is how many reports of progress wait for a slow follower before
+// new ones are dropped.
+const maxProgress = 64
+
+// Serve serves the live case on a socket in its directory, until ctx ends or
+// the journal is closed. Then followers get the entries there are, and Serve
+// returns once all connections are done. Call it once at a time.
+func (j *Journal) Serve(ctx context.Context, h Handler) error {
+	j.mu.Lock()
+	if j.closing {
+		j.mu.Unlock()
+		return ErrClosed
+	}
+	j.serving.Add(1)
+	j.mu.Unlock()
+	defer j.serving.Done()
+
+	l, err := listen(j.dir)
+	if err != nil {
+		return fmt.Errorf("serving case %s: %w", j.c.ID, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var closer sync.WaitGroup
+	closer.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-j.closed:
+			cancel()
+		}
+		l.Close()
+	})
+	err = j.accept(ctx, l, h)
+	cancel()
+	closer.Wait()
+	return errors.Join(err, os.Remove(filepath.Join(j.dir, SocketFile)))
+}
+
+// accept handles connections until the listener is closed, and waits for them.
+func (j *Journal) accept(ctx context.Context, l *net.UnixListener, h Handler) error {
+	cut, cutAll := context.WithCancel(context.Background())
+	defer cutAll()
+	var connections sync.WaitGroup
+	var failure error
+	for {
+		conn, err := l.AcceptUnix()
+		if err != nil {
+			if ctx.Err() == nil {
+				failure = fmt.Errorf("serving case %s: %w", j.c.ID, err)
+			}
+			break
+		}
+		connections.Go(func() { j.converse(ctx, cut, conn, h) })
+	}
+	late, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	context.AfterFunc(late, cutAll)
+	connections.Wait()
+	return failure
+}
+
+// converse answers one request. Whatever goes wrong with a client's connection
+// is the client's matter: the run goes on. When ctx ends no more is read, when
+// cut ends no more is written.
+func (j *Journal) converse(ctx, cut context.Context, conn *net.UnixConn, h Handler) {
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.CloseRead() })()
+	defer context.AfterFunc(cut, func() { conn.Close() })()
+
+	w := newWire(conn)
+	line, err := readLine(w.in, maxRequest)
+	if err != nil {
+		return
+	}
+	r, err := parseRequest(line)
+	if err == nil {
+		err = j.answer(ctx, w, r, h)
+	}
+	m := message{Done: true}
+	if err != nil {
+		m = failure(err)
+	}
+	_ = w.send(m) // the client may be gone
+}
+
+func (j *Journal) answer(ctx context.Context, w *wire, r request, h Handler) error {
+	switch r.Op {
+	case opHello:
+		return nil
+	case opRead:
+		page, err := readPage(j.db, r.From)
+		return errors.Join(w.sendEntries(page), err)
+	case opFollow:
+		return j.follow(w, r.From)
+	case opNote:
+		_, err := j.Append(ctx, incident.Draft{Type: incident.EntryNote, Actor: r.Actor, Data: incident.Note{Text: r.Text}})
+		return err
+	case opApprove:
+		if h.Approve == nil {
+			return errors.New("nothing waits for an approval here")
+		}
+		return h.Approve(ctx, r.Step, *r.Approval)
+	case opInterrupt:
+		if h.Interrupt == nil {
+			return errors.New("there is nothing to interrupt here")
+		}
+		return h.Interrupt()
+	}
+	panic("journal: operation without an answer: " + string(r.Op)) // parseRequest lets none through
+}
+
+// follow sends entries and progress until the client is gone or Serve ends;
+// then what is left of the entries.
+func (j *Journal) follow(w *wire, from uint64) error {
+	progress := j.watchers.add()
+	defer j.watchers.remove(progress)
+	over := make(chan struct{})
+	go func() { // ends when the connection's reading side is closed, by either side
+		defer close(over)
+		_, _ = w.in.ReadByte()
+	}()
+	for {
+		changed := j.changes() // before reading: what comes in between wakes us
+		var err error
+		if from, err = j.sendFrom(w, from); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case p := <-progress:
+			if err := w.send(message{Progress: &p}); err != nil {
+				return err
+			}
+		case <-over:
+			_, err := j.sendFrom(w, from)
+			return err
+		}
+	}
+}
+
+// sendFrom sends the entries there are from a number on and returns the next number.
+func (j *Journal) sendFrom(w *wire, from uint64) (uint64, error) {
+	for {
+		page, err := readPage(j.db, from)
+		if err != nil || len(page) == 0 {
+			return from, err
+		}
+		if err := w.sendEntries(page); err != nil {
+			return from, err
+		}
+		from += uint64(len(page))
+	}
+}
+
+// Publish shows progress to the followers on the socket. It is never stored,
+// and dropped for a follower who is slow.
+func (j *Journal) Publish(p incident.Progress) { j.watchers.publish(p) }
+
+// watchers are the followers who get progress.
+type watchers struct {
+	mu    sync.Mutex
+	chans map[chan incident.Progress]struct{}
+}
+
+func (w *watchers) add() chan incident.Progress {
+	c := make(chan incident.Progress, maxProgress)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.chans == nil {
+		w.chans = make(map[chan incident.Progress]struct{})
+	}
+	w.chans[c] = struct{}{}
+	return c
+}
+
+func (w *watchers) remove(c chan incident.Progress) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.chans, c)
+}
+
+func (w *watchers) publish(p incident.Progress) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.chans {
+		select {
+		case c <- p:
+		default:
+		}
+	}
+}
