@@ -26,7 +26,7 @@ const (
 const diskBlockSize = 512 << 10
 
 const (
-	storedBlockSize = 4 << 10 // what disks/pack.go stores, the file systems' own block size
+	storedBlockSize = 4 << 10 // what disk_pack.go stores, the file systems' own block size
 	storedPerBlock  = diskBlockSize / storedBlockSize
 )
 

@@ -158,5 +158,5 @@ web_data() {
 for disk in web-root web-data; do
 	case $disk in web-root) web_root ;; web-data) web_data ;; esac
 	e2fsck -fn "$image" >/dev/null # a file system that needs repair is no evidence
-	go run pack.go <"$image" >$disk.blocks
+	go run ../disk_pack.go <"$image" >$disk.blocks
 done

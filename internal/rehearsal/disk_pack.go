@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Command pack reads a disk image and writes the 4 KiB blocks that are not
+// Command disk_pack, run by disks/make.sh, reads a disk image and writes the 4 KiB blocks that are not
 // all zeros, each after its number, as one zstd stream.
 package main
 
