@@ -1,0 +1,309 @@
+package isolate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+// loadBalancers takes the instance out of every load balancer's targets.
+type loadBalancers struct{ configs configs }
+
+// waitLimit bounds the wait for connections to drain: more than the default
+// deregistration delay of 300 s. A longer delay goes on without us and is
+// reported as residual exposure.
+const waitLimit = 6 * time.Minute
+
+// Spec of isolate.loadbalancers.
+func (a *loadBalancers) Spec() incident.Spec {
+	return incident.Spec{
+		Name:    "isolate.loadbalancers",
+		Summary: "Deregister the instance, and each of its addresses, from every target group and classic load balancer",
+		Impact:  incident.Disruptive,
+		Inputs: []incident.Field{{
+			Name: "wait", Type: incident.Boolean, Default: true,
+			Description: "wait until connections are drained, 6 minutes at most; otherwise the step ends while they drain",
+		}},
+		Outputs: []incident.Field{
+			{Name: "registrations", Type: incident.Strings, Description: "what it was registered with"},
+		},
+		Permissions: []string{
+			"ec2:DescribeInstances",
+			"elasticloadbalancing:DeregisterInstancesFromLoadBalancer", "elasticloadbalancing:DeregisterTargets",
+			"elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
+			"elasticloadbalancing:RegisterInstancesWithLoadBalancer", "elasticloadbalancing:RegisterTargets",
+		},
+		Example: "- id: loadbalancers\n  action: isolate.loadbalancers\n  needs: [autoscaling]\n  with:\n    wait: false\n",
+		Timeout: 15 * time.Minute,
+	}
+}
+
+// registration is one entry of the instance with one load balancer.
+type registration struct {
+	TargetGroup string `json:"target_group,omitempty"`  // ARN
+	Classic     string `json:"load_balancer,omitempty"` // name of a classic load balancer
+	Target      string `json:"target"`                  // instance ID or IP address
+	Port        int32  `json:"port,omitempty"`
+	Zone        string `json:"availability_zone,omitempty"`
+	QUIC        string `json:"quic_server_id,omitempty"`
+}
+
+// String names the registration as a responder reads it.
+func (r registration) String() string {
+	if r.Classic != "" {
+		return r.Target + " with classic load balancer " + r.Classic
+	}
+	return fmt.Sprintf("%s port %d with target group %s", r.Target, r.Port, targetGroupName(r.TargetGroup))
+}
+
+// targetGroupName is the name inside arn:…:targetgroup/NAME/ID.
+func targetGroupName(arn string) string {
+	if parts := strings.Split(arn, "/"); len(parts) == 3 {
+		return parts[1]
+	}
+	return arn
+}
+
+// same reports whether both are the same entry, whatever the zone AWS detects.
+func (r registration) same(o registration) bool {
+	return r.TargetGroup == o.TargetGroup && r.Classic == o.Classic && r.Target == o.Target && r.Port == o.Port
+}
+
+// registrations is the before-state of isolate.loadbalancers.
+type registrations struct {
+	Registrations []registration `json:"registrations"`
+}
+
+// merge adds what the other has and this one has not.
+func (r *registrations) merge(other []registration) {
+	for _, o := range other {
+		if !slices.ContainsFunc(r.Registrations, o.same) {
+			r.Registrations = append(r.Registrations, o)
+		}
+	}
+	slices.SortFunc(r.Registrations, func(a, b registration) int {
+		return cmp.Or(cmp.Compare(a.TargetGroup, b.TargetGroup), cmp.Compare(a.Classic, b.Classic), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Port, b.Port))
+	})
+}
+
+// balanced is an instance and the load balancers of its Region.
+type balanced struct {
+	balancers
+	inst ec2types.Instance
+}
+
+func (a *loadBalancers) open(ctx context.Context, t incident.Target) (*balanced, error) {
+	cfg, err := a.configs.open(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	b := &balanced{balancers: newBalancers(cfg)}
+	b.inst, err = describe(ctx, ec2.NewFromConfig(cfg), t)
+	return b, err
+}
+
+// Plan finds every registration. Detaching from an Auto Scaling group
+// deregisters too, and may have happened since the plan was approved: what was
+// there then is still part of what a release has to bring back.
+func (a *loadBalancers) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
+	b, err := a.open(ctx, req.Target)
+	if err != nil {
+		return incident.Proposal{}, err
+	}
+	found, err := b.find(ctx, b.inst)
+	if err != nil {
+		return incident.Proposal{}, err
+	}
+	approved, err := planned[registrations](req)
+	if err != nil {
+		return incident.Proposal{}, err
+	}
+	before := registrations{Registrations: []registration{}}
+	before.merge(found.registered)
+	if approved != nil {
+		before.merge(approved.Registrations)
+	}
+	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.ReadOnly, Notes: found.notes}
+	for _, r := range before.Registrations {
+		p.Impact = incident.Disruptive
+		p.Changes = append(p.Changes, incident.Change{Resource: instanceName(b.inst), What: "registration of " + r.String(), Before: "registered", After: "deregistered"})
+	}
+	if len(p.Changes) == 0 {
+		p.Notes = append(p.Notes, "the instance is registered with no load balancer")
+	}
+	p.Before, err = record(before)
+	return p, err
+}
+
+// Apply deregisters what the plan found.
+func (a *loadBalancers) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
+	in := struct {
+		Wait bool `json:"wait"`
+	}{true}
+	if err := req.Decode(&in); err != nil {
+		return incident.Result{}, err
+	}
+	before, err := recall[registrations](p.Before)
+	if err != nil {
+		return incident.Result{}, err
+	}
+	b, err := a.open(ctx, req.Target)
+	if err != nil {
+		return incident.Result{}, err
+	}
+	names := []string{}
+	for _, r := range before.Registrations {
+		names = append(names, r.String())
+		now, err := b.state(ctx, r)
+		if err != nil {
+			return incident.Result{}, err
+		}
+		if now != registered {
+			continue
+		}
+		if err := b.deregister(ctx, r); err != nil {
+			return incident.Result{}, err
+		}
+	}
+	if in.Wait {
+		err = b.drain(ctx, req, before.Registrations)
+	}
+	return incident.Result{Outputs: map[string]any{"registrations": names}}, err
+}
+
+// drain waits until no connection is left to drain, or waitLimit has passed:
+// what drains longer is no failure, Verify reports it.
+func (b *balanced) drain(ctx context.Context, req incident.Request, all []registration) error {
+	deadline := req.Clock.Now().Add(waitLimit)
+	return incident.Poll(ctx, req.Clock, 5*time.Second, 2*waitLimit, "connections to drain", func(ctx context.Context) (bool, error) {
+		left := 0
+		for _, r := range all {
+			now, err := b.state(ctx, r)
+			if err != nil {
+				return false, err
+			}
+			if now == registered || now == draining {
+				left++
+			}
+		}
+		req.Progress(incident.Progress{
+			Run: req.Run, Step: req.Step, Target: req.Target.String(), What: "draining connections",
+			Done: int64(len(all) - left), Total: int64(len(all)), Unit: "registrations",
+		})
+		return left == 0 || !req.Clock.Now().Before(deadline), nil
+	})
+}
+
+// Verify looks through every load balancer again: something else, such as a
+// Kubernetes controller, may have registered the instance anew.
+func (a *loadBalancers) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, _ incident.Result) (incident.Verification, error) {
+	return observe(ctx, req.Clock, lag, req.Target.Instance+" out of every load balancer", func(ctx context.Context) (incident.Verification, error) {
+		var v incident.Verification
+		b, err := a.open(ctx, req.Target)
+		if err != nil {
+			return v, err
+		}
+		found, err := b.find(ctx, b.inst)
+		if err != nil {
+			return v, err
+		}
+		if len(found.registered) > 0 {
+			return v, &incident.NotVerifiedError{Resource: instanceName(b.inst), Want: "registered with no load balancer", Got: found.registered[0].String()}
+		}
+		v.Observed = append(v.Observed, fmt.Sprintf("%s is registered with none of %d target groups and %d classic load balancers", instanceName(b.inst), found.groups, found.classics))
+		for _, r := range found.draining {
+			v.Observed = append(v.Observed, "draining: "+r.String())
+			v.Residual = append(v.Residual, incident.Exposure{Path: r.String(), Reason: "open connections are kept until the deregistration delay is over (0–3600 s, by default 300 s)"})
+		}
+		return v, nil
+	})
+}
+
+// PlanRevert shows each registration that is missing.
+func (a *loadBalancers) PlanRevert(ctx context.Context, req incident.Request) (incident.Proposal, error) {
+	p, _, _, err := a.planRevert(ctx, req)
+	return p, err
+}
+
+func (a *loadBalancers) planRevert(ctx context.Context, req incident.Request) (incident.Proposal, *balanced, []registration, error) {
+	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.Disruptive}
+	before, err := recall[registrations](req.Undo.Proposal.Before)
+	if err != nil {
+		return p, nil, nil, err
+	}
+	b, err := a.open(ctx, req.Target)
+	if errors.Is(err, errGone) {
+		return nothingLeft(err), nil, nil, nil
+	}
+	if err != nil {
+		return p, nil, nil, err
+	}
+	var attributes []incident.Drift
+	var missing []registration
+	for _, r := range before.Registrations {
+		now, err := b.state(ctx, r)
+		if err != nil {
+			return p, nil, nil, err
+		}
+		if now == gone {
+			return p, nil, nil, incident.WithHint(fmt.Errorf("register %s again: there is no such load balancer or target group any more", r),
+				"make it again under the same name and ARN, or register the instance by hand where it serves now, and leave this step out of the release")
+		}
+		d := incident.Drift{Resource: instanceName(b.inst), What: "registration of " + r.String(), Before: "registered", Set: "deregistered", Now: "deregistered"}
+		switch {
+		case now == registered:
+			d.Now = d.Before
+		case !b.ours(r):
+			d.Now = "no address of this instance any more"
+			missing = append(missing, r)
+		default:
+			missing = append(missing, r)
+		}
+		attributes = append(attributes, d)
+	}
+	if len(missing) > 0 {
+		p.Notes = append(p.Notes, "registered is what the release waits for; whether a health check then passes is up to the instance")
+	}
+	p.Changes, err = settle(attributes, req.Undo.Force)
+	return p, b, missing, err
+}
+
+// ours reports whether the target is still the instance: an address can have
+// moved to another host.
+func (b *balanced) ours(r registration) bool {
+	here, elsewhere := owns(b.inst, "", r.Target)
+	return here || elsewhere || r.Target == *b.inst.InstanceId
+}
+
+// Revert registers what is missing and waits until it is registered.
+// Registering what an Auto Scaling group registers as well is harmless.
+func (a *loadBalancers) Revert(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
+	_, b, missing, err := a.planRevert(ctx, req)
+	if err != nil {
+		return incident.Result{}, err
+	}
+	for _, r := range missing {
+		if err := b.register(ctx, r); err != nil {
+			return incident.Result{}, err
+		}
+	}
+	for _, r := range missing {
+		err := incident.Poll(ctx, req.Clock, pause, lag, r.String()+" to be registered", func(ctx context.Context) (bool, error) {
+			now, err := b.state(ctx, r)
+			return now == registered, err
+		})
+		if err != nil {
+			return incident.Result{}, err
+		}
+	}
+	return incident.Result{}, nil
+}
