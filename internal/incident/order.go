@@ -56,13 +56,7 @@ func guardOrder(plan Plan, step StepPlan, p Proposal, counts func(StepPlan) bool
 }
 
 func provided(plan Plan, step StepPlan, c Capability, counts func(StepPlan) bool) bool {
-	g := make(graph)
-	for _, s := range plan.Steps {
-		if s.Target == step.Target {
-			g[s.ID] = s.Needs
-		}
-	}
-	before := g.ancestors(step.ID)
+	before := graphOn(step.Target, plan.Steps).ancestors(step.ID)
 	return slices.ContainsFunc(plan.Steps, func(s StepPlan) bool {
 		return s.Target == step.Target && before[s.ID] && slices.Contains(s.Provides, c) && counts(s)
 	})
@@ -75,6 +69,16 @@ func graphOf(steps []Step) graph {
 	g := make(graph, len(steps))
 	for _, s := range steps {
 		g[s.ID] = s.Needs
+	}
+	return g
+}
+
+func graphOn(t Target, steps []StepPlan) graph {
+	g := make(graph)
+	for _, s := range steps {
+		if s.Target == t {
+			g[s.ID] = s.Needs
+		}
 	}
 	return g
 }

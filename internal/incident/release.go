@@ -72,12 +72,7 @@ func (p Planner) undoable(s *State, targets []Target) [][]LiveStep {
 // the steps that once needed it, and all those of the newer run.
 func (p Planner) undo(plan Plan, group []LiveStep, newer []string, force bool) []StepPlan {
 	run := group[0].Run
-	g := make(graph)
-	for _, s := range run.Plan.Steps {
-		if s.Target == group[0].Step.Target {
-			g[s.ID] = s.Needs
-		}
-	}
+	g := graphOn(group[0].Step.Target, run.Plan.Steps)
 	steps := make([]StepPlan, 0, len(group))
 	ids := make(map[string]string, len(group)) // of the original to that of the release
 	for _, l := range group {
@@ -120,18 +115,14 @@ func (l LiveStep) undo(force bool) *Undo {
 // after the undoing of another step of the same action has no proposal yet:
 // what that one set would look like a change by someone else.
 func (p Planner) proposeUndo(ctx context.Context, c Case, steps []StepPlan) error {
-	type subject struct {
-		target Target
-		action string
-	}
-	seen := make(map[subject]bool)
 	var known []*StepPlan
-	for i := range steps {
-		sub := subject{steps[i].Target, steps[i].Action}
-		if !seen[sub] {
+	for i, step := range steps {
+		before := graphOn(step.Target, steps).ancestors(step.ID)
+		if !slices.ContainsFunc(steps, func(s StepPlan) bool {
+			return s.Target == step.Target && s.Action == step.Action && before[s.ID]
+		}) {
 			known = append(known, &steps[i])
 		}
-		seen[sub] = true
 	}
 	drifts := make([]*DriftError, len(known))
 	err := each(len(known), func(i int) error {

@@ -65,8 +65,7 @@ func (r *Runner) Start(ctx context.Context, c Case, pb Playbook, plan Plan, run 
 	if plan.Digest != plan.digest() {
 		return OutcomeRefused, &RefusedError{Reason: "the plan is not the one its digest " + plan.Digest + " was made of"}
 	}
-	state := NewState()
-	state.Case = c
+	state := &State{Case: c, partial: true}
 	e := r.execution(ctx, state, pb, run)
 	defer e.cancel(nil)
 	e.append(Draft{Type: EntryRunStarted, Run: run, Data: RunStarted{Kind: plan.Kind, Plan: plan, Source: pb.Source, Inputs: plan.Inputs}})

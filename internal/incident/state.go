@@ -15,6 +15,8 @@ type State struct {
 	Runs   []*RunState // in the order they were started
 	// Owed is the last checkpoint that could not be anchored; nil when none is owed.
 	Owed *AnchorOwed
+
+	partial bool // the state of a run just begun: it knows no other
 }
 
 // NewState returns the state of an empty journal.
@@ -193,6 +195,9 @@ func (s *State) revert(release *RunState, e Entry) error {
 	step, _ := release.Plan.Step(key)
 	if step.Undo == nil {
 		return fmt.Errorf("step %s of a release undoes nothing", key)
+	}
+	if s.partial {
+		return nil
 	}
 	undone := s.Run(step.Undo.Run)
 	if undone == nil || undone.Steps[StepKey{key.Target, step.Undo.Step}] == nil {

@@ -1,0 +1,550 @@
+package incident_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+func TestStepsWithoutEachOtherRunSideBySide(t *testing.T) {
+	b := newBench(t)
+	var both sync.WaitGroup
+	both.Add(2)
+	b.fake("fake.additive").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		both.Done()
+		both.Wait() // deadlocks where one waits for the other
+		return incident.Result{}, nil
+	}
+	r := b.run(playbook(step("a", "additive"), step("b", "additive")))
+	wantEqual(t, "states", states(r), []string{"a succeeded", "b succeeded"})
+}
+
+func TestNoMoreStepsAtOnceThanAllowed(t *testing.T) {
+	b := newBench(t)
+	b.runner.MaxParallel = 1
+	b.run(playbook(step("a", "additive"), step("b", "additive"), step("c", "additive")), targetA, targetB)
+	if b.world.peak != 1 || len(b.world.applied) != 6 {
+		t.Errorf("peak %d, applied %v", b.world.peak, b.world.applied)
+	}
+}
+
+func TestAStepThatWaitsForApprovalHoldsUpNoOther(t *testing.T) {
+	b := newBench(t)
+	b.runner.MaxParallel = 1
+	others := make(chan struct{})
+	b.runner.Ask = func(ctx context.Context, q incident.Question) (incident.Approval, error) {
+		<-others
+		return yes(ctx, q)
+	}
+	b.fake("fake.additive").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		close(others)
+		return incident.Result{}, nil
+	}
+	r := b.run(playbook(step("ask", "disruptive"), step("free", "additive")))
+	wantEqual(t, "states", states(r), []string{"ask succeeded", "free succeeded"})
+}
+
+func TestAFailureIsContainedAsThePlaybookSays(t *testing.T) {
+	for name, tc := range map[string]struct {
+		onFailure incident.OnFailure
+		want      []string
+		reason    string
+	}{
+		"stop":     {incident.Stop, []string{"a failed", "b skipped", "c skipped"}, "step a failed"},
+		"continue": {incident.Continue, []string{"a failed", "b succeeded", "c succeeded"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.runner.MaxParallel = 1
+			b.world.failures["a@i-a"] = []string{"verify"}
+			a := step("a", "additive")
+			a.OnFailure = tc.onFailure
+			pb := playbook(a, step("b", "additive", "a"), step("c", "additive", "b"))
+			r := b.run(pb, targetA, targetB)
+			wantEqual(t, "states", states(r), tc.want)
+			if r.Outcome != incident.OutcomeFailed || !strings.Contains(r.Error, "AWS said no") {
+				t.Errorf("ended %s: %s", r.Outcome, r.Error)
+			}
+			if o := status(r, "b").Outcome; o.Reason != tc.reason {
+				t.Errorf("reason %q", o.Reason)
+			}
+			for _, s := range r.Plan.Steps {
+				if st := r.Steps[s.Key()].State; s.Target == targetB && st != incident.Succeeded {
+					t.Errorf("%s is %s: another target's failure stopped it", s.Key(), st)
+				}
+			}
+			r = b.resume(pb, "run-1")
+			wantEqual(t, "states after the resume", states(r), []string{"a succeeded", "b succeeded", "c succeeded"})
+			if r.Outcome != incident.OutcomeSucceeded || status(r, "a").Tries != 2 {
+				t.Errorf("ended %s after %d tries of a", r.Outcome, status(r, "a").Tries)
+			}
+		})
+	}
+}
+
+func TestAFailureKeepsItsHintAndItsResult(t *testing.T) {
+	b := newBench(t)
+	b.fake("fake.additive").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		return incident.Result{Applied: json.RawMessage(`"half"`)}, incident.WithHint(errors.New("group is full"), "raise max-size")
+	}
+	s := status(b.run(playbook(step("a", "additive"))), "a")
+	if s.Error != "group is full" || s.Hint != "raise max-size" || string(s.Outcome.Result.Applied) != `"half"` {
+		t.Errorf("got %+v", s.Outcome)
+	}
+}
+
+func TestConditionsAndInputsSeeWhatEarlierStepsLeft(t *testing.T) {
+	b := newBench(t)
+	count := func(s incident.Scope) (any, error) { return s.Steps["first"].Outputs["count"], nil }
+	use := step("use", "additive", "first")
+	use.With = map[string]incident.Expr{"number": expr("${{ steps.first.outputs.count }}", count, "first")}
+	no := step("no", "additive", "first")
+	when := expr("${{ steps.first.state == 'failed' }}", func(s incident.Scope) (any, error) { return s.Steps["first"].State == "failed", nil }, "first")
+	no.When = &when
+	wrong := step("wrong", "additive", "first")
+	wrong.With = map[string]incident.Expr{"number": expr("${{ steps.first.outputs.was }}", func(s incident.Scope) (any, error) { return s.Steps["first"].Outputs["was"], nil }, "first")}
+	wrong.OnFailure = incident.Continue
+
+	r := b.run(playbook(step("first", "additive"), use, no, wrong))
+	wantEqual(t, "states", states(r), []string{"first succeeded", "use succeeded", "no skipped", "wrong failed"})
+	if got := status(r, "use").Intent.Inputs["number"]; got != float64(3) {
+		t.Errorf("number is %v in the journal", got)
+	}
+	if o := status(r, "no").Outcome; o.Skip != incident.SkipCondition || o.Reason != "its condition is false: "+when.Source {
+		t.Errorf("got %+v", o)
+	}
+	if !strings.Contains(status(r, "wrong").Error, "input number: want integer") || status(r, "wrong").Intent != nil {
+		t.Errorf("got %q", status(r, "wrong").Error)
+	}
+}
+
+// questions collects what is asked and answers yes.
+func questions(asked *[]incident.Question) func(context.Context, incident.Question) (incident.Approval, error) {
+	var mu sync.Mutex
+	return func(ctx context.Context, q incident.Question) (incident.Approval, error) { // steps ask side by side
+		mu.Lock()
+		defer mu.Unlock()
+		*asked = append(*asked, q)
+		return yes(ctx, q)
+	}
+}
+
+func TestAnApprovalCoversWhatItShowedAndNoMore(t *testing.T) {
+	extra := incident.Change{Resource: "eni-2", What: "groups", Before: "x", After: "y"}
+	for name, tc := range map[string]struct {
+		step   incident.Step
+		later  func(*incident.Proposal) // between the plan and the step's start
+		asked  int
+		reason string
+	}{
+		"the same":          {step("a", "disruptive"), func(*incident.Proposal) {}, 0, ""},
+		"fewer changes":     {step("a", "disruptive"), func(p *incident.Proposal) { p.Changes = nil }, 0, ""},
+		"one more":          {step("a", "disruptive"), func(p *incident.Proposal) { p.Changes = append(p.Changes, extra) }, 1, "eni-2 groups: x → y"},
+		"another value":     {step("a", "disruptive"), func(p *incident.Proposal) { p.Changes[0].Before = "z" }, 1, "z → on"},
+		"worse":             {step("a", "irreversible"), func(p *incident.Proposal) { p.Impact = incident.Irreversible }, 1, "its impact is irreversible, it was disruptive"},
+		"harmless now":      {step("a", "disruptive"), func(p *incident.Proposal) { p.Changes, p.Impact = append(p.Changes, extra), incident.Additive }, 0, ""},
+		"a rule of silence": {silent("a"), func(p *incident.Proposal) { p.Changes = append(p.Changes, extra) }, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			var asked []incident.Question
+			b.runner.Ask = questions(&asked)
+			b.fake("fake.irreversible").plan = func(_ incident.Request, p *incident.Proposal) error {
+				p.Impact = incident.Disruptive
+				return nil
+			}
+			pb := playbook(tc.step)
+			plan := b.plan(pb)
+			b.runner.Approved = &incident.Approval{Approved: true, Digest: plan.Digest, By: "analyst@desk", How: "--digest"}
+			b.fake(tc.step.Action).plan = func(req incident.Request, p *incident.Proposal) error {
+				tc.later(p)
+				return nil
+			}
+			r := b.start(pb, plan, "run-1")
+			wantEqual(t, "states", states(r), []string{"a succeeded"})
+			if len(asked) != tc.asked {
+				t.Fatalf("asked %d times", len(asked))
+			}
+			if tc.asked > 0 && (!strings.Contains(asked[0].Why, tc.reason) || asked[0].Digest != plan.Digest) {
+				t.Errorf("asked %+v", asked[0])
+			}
+			if tc.asked > 0 && (status(r, "a").Waiting.Why != asked[0].Why || status(r, "a").Approval.By != "lead@desk") {
+				t.Errorf("journaled %+v, %+v", status(r, "a").Waiting, status(r, "a").Approval)
+			}
+		})
+	}
+}
+
+func silent(id string) incident.Step {
+	s := step(id, "disruptive")
+	s.Approval = incident.ApprovalNone
+	return s
+}
+
+func TestTheExpressionIsWhatIsApprovedWhereTheInputIsNotKnown(t *testing.T) {
+	b := newBench(t)
+	b.runner.Ask = nil
+	launch := step("launch", "disruptive", "snap")
+	launch.With = map[string]incident.Expr{"value": expr("${{ steps.snap.outputs.was }}", func(s incident.Scope) (any, error) { return s.Steps["snap"].Outputs["was"], nil }, "snap")}
+	pb := playbook(step("snap", "additive"), launch)
+	plan := b.plan(pb)
+	b.runner.Approved = &incident.Approval{Approved: true, Digest: plan.Digest, How: "--digest"}
+	wantEqual(t, "states", states(b.start(pb, plan, "run-1")), []string{"snap succeeded", "launch succeeded"})
+}
+
+func TestChangesThatMoveWhileTheAnswerIsAwaitedAreAskedAgain(t *testing.T) {
+	b := newBench(t)
+	var whys []string
+	b.runner.Ask = func(ctx context.Context, q incident.Question) (incident.Approval, error) {
+		whys = append(whys, q.Why)
+		if len(whys) == 1 {
+			b.world.set("a@i-a", "dimmed")
+		}
+		return yes(ctx, q)
+	}
+	s := status(b.run(playbook(step("a", "disruptive"))), "a")
+	wantEqual(t, "reasons", whys, []string{"", "not among the changes shown before: a@i-a switch: dimmed → on"})
+	if string(s.Intent.Proposal.Before) != `"dimmed"` {
+		t.Errorf("the state before is %s", s.Intent.Proposal.Before)
+	}
+}
+
+func TestARejectedStepIsSkippedAndMayBeAskedAgain(t *testing.T) {
+	b := newBench(t)
+	b.runner.Ask = func(context.Context, incident.Question) (incident.Approval, error) {
+		return incident.Approval{By: "lead@desk", How: "socket", Reason: "business hours"}, nil
+	}
+	pb := playbook(step("a", "disruptive"), step("b", "additive", "a"))
+	r := b.run(pb)
+	wantEqual(t, "states", states(r), []string{"a skipped", "b skipped"})
+	if r.Outcome != incident.OutcomeRefused || status(r, "a").Outcome.Reason != "not approved by lead@desk: business hours" {
+		t.Errorf("%s, %+v", r.Outcome, status(r, "a").Outcome)
+	}
+	if len(b.world.applied) > 0 {
+		t.Error("something was applied")
+	}
+	b.runner.Ask = yes
+	wantEqual(t, "states", states(b.resume(pb, "run-1")), []string{"a succeeded", "b succeeded"})
+}
+
+func TestARunThatBeganAndWasThenRejectedHasFailed(t *testing.T) {
+	b := newBench(t)
+	b.runner.Ask = func(context.Context, incident.Question) (incident.Approval, error) { return incident.Approval{}, nil }
+	if r := b.run(playbook(step("a", "additive"), step("b", "disruptive", "a"))); r.Outcome != incident.OutcomeFailed {
+		t.Errorf("ended %s", r.Outcome)
+	}
+}
+
+func TestYesAnswersLaterQuestionsToo(t *testing.T) {
+	b := newBench(t)
+	b.runner.Ask = nil
+	pb := playbook(step("a", "disruptive"))
+	plan := b.plan(pb)
+	b.runner.Approved = &incident.Approval{Approved: true, Digest: plan.Digest, By: "analyst@desk", How: incident.HowYes}
+	b.world.set("a@i-a", "dimmed")
+	s := status(b.start(pb, plan, "run-1"), "a")
+	if s.State != incident.Succeeded || s.Approval == nil || s.Approval.How != incident.HowYes || s.Waiting.Why == "" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestWithoutAnyoneToAnswerAStepThatAsksFails(t *testing.T) {
+	b := newBench(t)
+	b.runner.Ask = nil
+	s := status(b.run(playbook(step("a", "disruptive"))), "a")
+	if s.State != incident.Failed || s.Intent != nil || !strings.Contains(s.Hint, "--yes") {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestAnAnswerAboutAnotherPlanIsNone(t *testing.T) {
+	b := newBench(t)
+	b.runner.Ask = func(context.Context, incident.Question) (incident.Approval, error) {
+		return incident.Approval{Approved: true, Digest: "sha256:other"}, nil
+	}
+	if s := status(b.run(playbook(step("a", "disruptive"))), "a"); s.State != incident.Failed || s.Intent != nil {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestWhatWasNotPlannedOrApprovedIsNotBegun(t *testing.T) {
+	pb := playbook(step("a", "additive"))
+	for name, change := range map[string]func(*bench, *incident.Case, *incident.Playbook, *incident.Plan){
+		"another case":     func(_ *bench, c *incident.Case, _ *incident.Playbook, _ *incident.Plan) { c.ID = "case-2" },
+		"another playbook": func(_ *bench, _ *incident.Case, pb *incident.Playbook, _ *incident.Plan) { pb.Digest = "sha256:other" },
+		"another approval": func(b *bench, _ *incident.Case, _ *incident.Playbook, _ *incident.Plan) {
+			b.runner.Approved = &incident.Approval{Approved: true, Digest: "sha256:other"}
+		},
+		"an action gone": func(b *bench, _ *incident.Case, _ *incident.Playbook, _ *incident.Plan) {
+			delete(b.registry, "fake.additive")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			c, pb, plan := testCase, pb, b.plan(pb)
+			change(b, &c, &pb, &plan)
+			outcome, err := b.runner.Start(t.Context(), c, pb, plan, "run-1")
+			var refused *incident.RefusedError
+			if outcome != incident.OutcomeRefused || !errors.As(err, &refused) || len(b.journal.entries) != 1 {
+				t.Errorf("got %s, %v, %d entries", outcome, err, len(b.journal.entries))
+			}
+		})
+	}
+}
+
+func TestTheOrderIsGuardedAgainBeforeTheStep(t *testing.T) {
+	b := newBench(t)
+	b.world.failures["leave@i-a"] = []string{"apply"}
+	leave := step("leave", "leave")
+	leave.OnFailure = incident.Continue
+	pb := playbook(leave, step("cut", "cut", "leave"))
+	r := b.run(pb)
+	wantEqual(t, "states", states(r), []string{"leave failed", "cut failed"})
+	if s := status(r, "cut"); s.Intent != nil || !strings.Contains(s.Error, "Auto Scaling") {
+		t.Errorf("got %+v", s)
+	}
+	wantEqual(t, "states", states(b.resume(pb, "run-1")), []string{"leave succeeded", "cut succeeded"})
+}
+
+func TestAnInterruptedStepIsUnknownAndTriedAgainFromItsFirstStateBefore(t *testing.T) {
+	b := newBench(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	var tries []incident.Request
+	b.fake("fake.disruptive").apply = func(ctx context.Context, req incident.Request) (incident.Result, error) {
+		tries = append(tries, req)
+		if len(tries) > 1 {
+			return incident.Result{}, nil
+		}
+		if err := req.Record(ctx, incident.EntryStepRecord, "half"); err != nil {
+			return incident.Result{}, err
+		}
+		interrupt()
+		return incident.Result{}, ctx.Err()
+	}
+	first := step("a", "disruptive")
+	first.With = map[string]incident.Expr{"number": literal(5)}
+	pb := playbook(first, step("b", "additive", "a"))
+	outcome, err := b.runner.Start(ctx, testCase, pb, b.plan(pb), "run-1")
+	if err != nil || outcome != incident.OutcomeInterrupted {
+		t.Fatalf("got %s, %v", outcome, err)
+	}
+	wantEqual(t, "states", states(b.journal.fold(t).Run("run-1")), []string{"a unknown", "b pending"})
+
+	r := b.resume(pb, "run-1")
+	wantEqual(t, "states", states(r), []string{"a succeeded", "b succeeded"})
+	again := tries[1]
+	if !again.Resumed || again.Token != tries[0].Token || len(again.Token) != 32 || len(again.Recorded(incident.EntryStepRecord)) != 1 {
+		t.Errorf("tried again with %+v", again)
+	}
+	if again.Inputs["number"] != int64(5) {
+		t.Errorf("number is a %T after the journal", again.Inputs["number"])
+	}
+	if s := status(r, "a"); string(s.Intent.Proposal.Before) != `"off"` || s.Tries != 2 {
+		t.Errorf("got %+v", s.Intent)
+	}
+}
+
+func TestAnInterruptWhileWaitingLeavesTheQuestionOpen(t *testing.T) {
+	b := newBench(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	b.runner.Ask = func(ctx context.Context, _ incident.Question) (incident.Approval, error) {
+		interrupt()
+		<-ctx.Done()
+		return incident.Approval{}, ctx.Err()
+	}
+	pb := playbook(step("a", "disruptive"))
+	if outcome, err := b.runner.Start(ctx, testCase, pb, b.plan(pb), "run-1"); err != nil || outcome != incident.OutcomeInterrupted {
+		t.Fatalf("got %s, %v", outcome, err)
+	}
+	wantEqual(t, "states", states(b.journal.fold(t).Run("run-1")), []string{"a pending"})
+	b.runner.Ask = yes
+	wantEqual(t, "states", states(b.resume(pb, "run-1")), []string{"a succeeded"})
+}
+
+func TestWhatIsDoneWhenTheInterruptComesStaysDone(t *testing.T) {
+	b := newBench(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	b.fake("fake.additive").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		interrupt()
+		return incident.Result{}, nil
+	}
+	pb := playbook(step("a", "additive"), step("b", "additive", "a"))
+	if outcome, err := b.runner.Start(ctx, testCase, pb, b.plan(pb), "run-1"); err != nil || outcome != incident.OutcomeInterrupted {
+		t.Fatalf("got %s, %v", outcome, err)
+	}
+	wantEqual(t, "states", states(b.journal.fold(t).Run("run-1")), []string{"a succeeded", "b pending"})
+}
+
+func TestAnApprovalHoldsOverAResume(t *testing.T) {
+	b := newBench(t)
+	var asked []incident.Question
+	b.runner.Ask = questions(&asked)
+	pb := playbook(step("a", "disruptive"))
+	b.life.dies = b.life.moments + 6 // run.started, step.waiting and approval are committed
+	if _, err := b.runner.Start(t.Context(), testCase, pb, b.plan(pb), "run-1"); !errors.Is(err, errKilled) {
+		t.Fatalf("got %v", err)
+	}
+	b.life.dies, b.life.dead = 0, false
+	wantEqual(t, "states", states(b.resume(pb, "run-1")), []string{"a succeeded"})
+	if len(asked) != 1 {
+		t.Errorf("asked %d times", len(asked))
+	}
+}
+
+func TestAStepThatTakesTooLongFails(t *testing.T) {
+	b := newBench(t)
+	b.fake("fake.additive").apply = func(ctx context.Context, req incident.Request) (incident.Result, error) {
+		return incident.Result{}, req.Clock.Sleep(ctx, time.Hour)
+	}
+	slow := step("a", "additive")
+	slow.Timeout = 3 * time.Minute
+	pace := step("b", "read-only") // moves the time on
+	b.fake("fake.read-only").apply = func(ctx context.Context, req incident.Request) (incident.Result, error) {
+		return incident.Result{}, req.Clock.Sleep(ctx, 4*time.Minute)
+	}
+	pace.Timeout = time.Hour
+	r := b.run(playbook(slow, pace))
+	wantEqual(t, "states", states(r), []string{"a failed", "b succeeded"})
+	if !strings.Contains(status(r, "a").Error, "not done within 3m0s") {
+		t.Errorf("got %q", status(r, "a").Error)
+	}
+}
+
+func TestNothingIsDoneThatTheJournalRefuses(t *testing.T) {
+	full := errors.New("disk full")
+	for _, kind := range []incident.EntryType{incident.EntryRunStarted, incident.EntryStepWaiting, incident.EntryApproval, incident.EntryStepIntent} {
+		t.Run(string(kind), func(t *testing.T) {
+			b := newBench(t)
+			pb := playbook(step("a", "disruptive"), step("b", "disruptive", "a"))
+			plan := b.plan(pb)
+			b.journal.refuse = func(d incident.Draft) error {
+				if d.Type == kind {
+					return full
+				}
+				return nil
+			}
+			outcome, err := b.runner.Start(t.Context(), testCase, pb, plan, "run-1")
+			if outcome != incident.OutcomeInterrupted || !errors.Is(err, full) {
+				t.Errorf("got %s, %v", outcome, err)
+			}
+			if len(b.world.applied) > 0 {
+				t.Error("something was done")
+			}
+		})
+	}
+}
+
+func TestAnActionRecordsItsOwnKindsOnly(t *testing.T) {
+	b := newBench(t)
+	b.fake("fake.additive").apply = func(ctx context.Context, req incident.Request) (incident.Result, error) {
+		if err := req.Record(ctx, incident.EntryEvidence, map[string]string{"id": "e-1"}); err != nil {
+			return incident.Result{}, err
+		}
+		return incident.Result{}, req.Record(ctx, incident.EntryStepOutcome, incident.StepOutcome{State: incident.Succeeded})
+	}
+	s := status(b.run(playbook(step("a", "additive"))), "a")
+	if s.State != incident.Failed || !strings.Contains(s.Error, "can't record step.outcome") || len(s.Records[incident.EntryEvidence]) != 1 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestTheJournalIsAnchoredBeforeAnythingIrreversibleAndAtTheEnd(t *testing.T) {
+	b := newBench(t)
+	var before []incident.EntryType
+	b.runner.Anchor = func(context.Context) error {
+		all := b.journal.all()
+		before = append(before, all[len(all)-1].Type)
+		return errors.New("no bucket")
+	}
+	r := b.run(playbook(step("a", "irreversible")))
+	wantEqual(t, "states", states(r), []string{"a succeeded"})
+	wantEqual(t, "last entries", before, []incident.EntryType{incident.EntryApproval, incident.EntryRunEnded})
+	if owed := b.journal.fold(t).Owed; owed == nil || owed.Reason != "no bucket" || owed.Size < 6 {
+		t.Errorf("owed %+v", owed)
+	}
+}
+
+func TestAnAnchoredCheckpointSettlesWhatIsOwed(t *testing.T) {
+	b := newBench(t)
+	for _, d := range []incident.Draft{
+		{Type: incident.EntryAnchorOwed, Data: incident.AnchorOwed{Size: 5}},
+		{Type: incident.EntryCheckpoint, Data: incident.Checkpoint{Size: 6}},
+	} {
+		if _, err := b.journal.Append(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.journal.fold(t).Owed == nil {
+		t.Error("a checkpoint that is anchored nowhere settled it")
+	}
+	if _, err := b.journal.Append(t.Context(), incident.Draft{Type: incident.EntryCheckpoint, Data: incident.Checkpoint{Size: 6, Location: "s3://b/k"}}); err != nil {
+		t.Fatal(err)
+	}
+	if b.journal.fold(t).Owed != nil {
+		t.Error("still owed")
+	}
+}
+
+func TestReadsAreCountedByStep(t *testing.T) {
+	b := newBench(t)
+	b.runner.Reads = func(run, step, target string) map[string]int {
+		if run != "run-1" || target != targetA.String() || step != "a" {
+			return nil
+		}
+		return map[string]int{"ec2:DescribeInstances": 2}
+	}
+	r := b.run(playbook(step("a", "additive"), step("b", "additive")))
+	if status(r, "a").Reads["ec2:DescribeInstances"] != 2 || status(r, "b").Reads != nil {
+		t.Errorf("got %v, %v", status(r, "a").Reads, status(r, "b").Reads)
+	}
+}
+
+func TestProgressNamesItsStep(t *testing.T) {
+	b := newBench(t)
+	var got incident.Progress
+	b.runner.Progress = func(p incident.Progress) { got = p }
+	b.fake("fake.additive").apply = func(_ context.Context, req incident.Request) (incident.Result, error) {
+		req.Progress(incident.Progress{What: "upload", Done: 1, Total: 2, Unit: "bytes"})
+		return incident.Result{}, nil
+	}
+	b.run(playbook(step("a", "additive")))
+	want := incident.Progress{Run: "run-1", Step: "a", Target: targetA.String(), What: "upload", Done: 1, Total: 2, Unit: "bytes"}
+	if got != want {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestARunThatSucceededIsNotResumed(t *testing.T) {
+	b := newBench(t)
+	pb := playbook(step("a", "additive"))
+	b.run(pb)
+	var refused *incident.RefusedError
+	if _, err := b.runner.Resume(t.Context(), b.journal.fold(t), "run-1", pb); !errors.As(err, &refused) {
+		t.Errorf("got %v", err)
+	}
+	var input *incident.InputError
+	if _, err := b.runner.Resume(t.Context(), b.journal.fold(t), "run-9", pb); !errors.As(err, &input) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheLiveStateIsTheFold(t *testing.T) {
+	b := newBench(t)
+	b.world.failures["b@i-a"] = []string{"apply"}
+	pb := playbook(step("a", "additive"), step("b", "disruptive", "a"), step("c", "additive", "b"))
+	b.run(pb, targetA, targetB)
+	s := b.journal.fold(t)
+	if _, err := b.runner.Resume(t.Context(), s, "run-1", pb); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(s, b.journal.fold(t)) {
+		t.Error("the state after a resume is not the fold of the journal")
+	}
+}
