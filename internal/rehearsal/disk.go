@@ -114,3 +114,17 @@ func diskBlocks(name string) []int32 {
 	}
 	return slices.Sorted(maps.Keys(indexes))
 }
+
+// changedBlocks lists the indexes of the 512 KiB blocks in which two disks differ, in order.
+func changedBlocks(first, second string) []int32 {
+	a, b := openDisk(first), openDisk(second)
+	indexes := make(map[int32]struct{})
+	for _, d := range []disk{a, b} {
+		for number := range d {
+			if !bytes.Equal(a[number], b[number]) {
+				indexes[int32(number/storedPerBlock)] = struct{}{}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(indexes))
+}

@@ -159,19 +159,12 @@ func (lostError) ConnectionError() bool { return true }
 
 // refuse is what AWS checks before it looks at the request.
 func (w *world) refuse(service, name string) error {
+	codes := codesOf(service)
 	if w.Credentials == "expired" {
-		code := "ExpiredTokenException"
-		if service == "ec2" {
-			code = "RequestExpired"
-		}
-		return apiError(code, "The security token included in the request is expired")
+		return apiError(codes.expired, "The security token included in the request is expired")
 	}
-	if action := service + ":" + name; w.denied(action) && service != "sts" {
-		code := "AccessDenied"
-		if service == "ec2" {
-			code = "UnauthorizedOperation"
-		}
-		return apiError(code, fmt.Sprintf("User: %s is not authorized to perform: %s", w.Caller, action))
+	if action := actionOf(service, name); w.denied(action) && service != "sts" {
+		return apiError(codes.denied, fmt.Sprintf("User: %s is not authorized to perform: %s", w.Caller, action))
 	}
 	return nil
 }
@@ -179,15 +172,39 @@ func (w *world) refuse(service, name string) error {
 func (f *Fault) error(service string) error {
 	switch f.Kind {
 	case "throttle":
-		if service == "ec2" {
-			return apiError("RequestLimitExceeded", "Request limit exceeded.")
-		}
-		return apiError("ThrottlingException", "Rate exceeded")
+		return apiError(codesOf(service).throttled, "Rate exceeded")
 	case "error":
 		return apiError(f.Code, "injected by the rehearsal")
 	default:
 		panic("rehearsal: unknown fault " + f.Kind)
 	}
+}
+
+// refusals are the error codes of what any operation can meet; each service has its own
+// (the page "Common errors" of its API reference).
+type refusals struct{ expired, denied, throttled string }
+
+func codesOf(service string) refusals {
+	switch service {
+	case "ec2":
+		return refusals{"RequestExpired", "UnauthorizedOperation", "RequestLimitExceeded"}
+	case "s3":
+		return refusals{"ExpiredToken", "AccessDenied", "SlowDown"}
+	case "ebs":
+		return refusals{"ExpiredTokenException", "AccessDeniedException", "RequestThrottledException"}
+	case "kms", "ssm", "cloudtrail":
+		return refusals{"ExpiredTokenException", "AccessDeniedException", "ThrottlingException"}
+	default: // those of the query protocol
+		return refusals{"ExpiredToken", "AccessDenied", "Throttling"}
+	}
+}
+
+// actionOf is the IAM action of an operation: its own name, but for some of S3's.
+func actionOf(service, name string) string {
+	if service == "s3" {
+		name = s3Action(name)
+	}
+	return service + ":" + name
 }
 
 // apiError is how the SDK shows an error that has no type of its own.

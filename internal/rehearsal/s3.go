@@ -90,6 +90,41 @@ func (ops operations) s3() {
 	on(ops, s3AbortMultipartUpload)
 }
 
+// s3Action is the IAM action of an operation, where it has not the operation's name
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html).
+func s3Action(operation string) string {
+	switch operation {
+	case "HeadObject":
+		return "GetObject"
+	case "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload":
+		return "PutObject"
+	case "HeadBucket", "ListObjectsV2":
+		return "ListBucket"
+	case "ListObjectVersions":
+		return "ListBucketVersions"
+	case "ListParts":
+		return "ListMultipartUploadParts"
+	case "ListMultipartUploads":
+		return "ListBucketMultipartUploads"
+	case "ListBuckets":
+		return "ListAllMyBuckets"
+	case "GetObjectLockConfiguration":
+		return "GetBucketObjectLockConfiguration"
+	case "PutObjectLockConfiguration":
+		return "PutBucketObjectLockConfiguration"
+	case "GetBucketEncryption":
+		return "GetEncryptionConfiguration"
+	case "PutBucketEncryption":
+		return "PutEncryptionConfiguration"
+	case "GetPublicAccessBlock":
+		return "GetBucketPublicAccessBlock"
+	case "PutPublicAccessBlock":
+		return "PutBucketPublicAccessBlock"
+	default:
+		return operation
+	}
+}
+
 // s3Bucket finds a bucket for a request that may name the account it expects to own it.
 // A request to another Region's endpoint is redirected, which the SDK shows as an error
 // (Amazon S3 User Guide, "Making requests using the REST API", request redirection).

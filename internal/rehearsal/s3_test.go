@@ -405,4 +405,3 @@ func TestByteRanges(t *testing.T) {
 		}
 	}
 }
-
