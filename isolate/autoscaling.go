@@ -124,16 +124,11 @@ func (a *autoscalingGroup) Plan(ctx context.Context, req incident.Request) (inci
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.ReadOnly}
-	before := place{Lifecycle: string(s.state())}
-	switch {
-	case approved != nil && approved.inService() && s.left(approved.Group):
-		before = *approved
-		p.Notes = append(p.Notes, "it has left group "+before.Group+" since this was planned")
-		describeLeaving(&p, s.inst, before, strategy)
-	case s.member == nil:
+	p := incident.Proposal{Changes: []incident.Change{}}
+	before := place{}
+	if s.member == nil {
 		p.Notes = append(p.Notes, "the instance is in no Auto Scaling group")
-	default:
+	} else {
 		g, err := s.group(ctx, aws.ToString(s.member.AutoScalingGroupName))
 		if err != nil {
 			return p, err
@@ -143,6 +138,11 @@ func (a *autoscalingGroup) Plan(ctx context.Context, req incident.Request) (inci
 			return p, err
 		}
 	}
+	if approved != nil && approved.Group == before.Group {
+		// isolate.protect may have set it since, and undoes that itself.
+		before.Protected = approved.Protected
+	}
+	p.Impact = impactOf(p.Changes, incident.Disruptive)
 	p.Before, err = record(before)
 	return p, err
 }
@@ -191,7 +191,6 @@ func leave(p *incident.Proposal, s *scaled, g astypes.AutoScalingGroup, before p
 }
 
 func describeLeaving(p *incident.Proposal, inst ec2types.Instance, before place, strategy string) {
-	p.Impact = incident.Disruptive
 	p.Changes = append(p.Changes, incident.Change{
 		Resource: instanceName(inst), What: "place in Auto Scaling group " + before.Group, Before: before.Lifecycle, After: placeAfter(strategy),
 	})
@@ -322,11 +321,12 @@ func (a *autoscalingGroup) Verify(ctx context.Context, req incident.Request, p i
 // capacity: attaching raises it, and a replacement stays.
 func (a *autoscalingGroup) PlanRevert(ctx context.Context, req incident.Request) (incident.Proposal, error) {
 	p, _, err := a.planRevert(ctx, req)
+	p.Impact = impactOf(p.Changes, incident.Disruptive)
 	return p, err
 }
 
 func (a *autoscalingGroup) planRevert(ctx context.Context, req incident.Request) (incident.Proposal, *scaled, error) {
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.Disruptive}
+	p := incident.Proposal{Changes: []incident.Change{}}
 	before, err := recall[place](req.Undo.Proposal.Before)
 	if err != nil || !before.inService() {
 		return p, nil, err
@@ -410,6 +410,9 @@ func (s *scaled) goBack(ctx context.Context, p *incident.Proposal, before place)
 	p.Changes = append(p.Changes, incident.Change{
 		Resource: "Auto Scaling group " + before.Group, What: "desired capacity", Before: fmt.Sprint(desired), After: fmt.Sprint(desired + 1),
 	})
+	if before.Protected && s.member == nil {
+		p.Notes = append(p.Notes, "its scale-in protection, lost on detaching, is set again")
+	}
 	if desired >= before.Desired {
 		p.Notes = append(p.Notes, fmt.Sprintf("the replacement stays: desired capacity was %d before isolation and becomes %d (max-size %d); "+
 			"lower it yourself once the instance serves again", before.Desired, desired+1, biggest))

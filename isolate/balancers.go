@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -35,18 +36,9 @@ const (
 
 // findings are the registrations of an instance.
 type findings struct {
-	registered, draining []registration
-	groups, classics     int // looked through
-	notes                []string
-}
-
-func (f *findings) add(r registration, s standing) {
-	switch s {
-	case registered:
-		f.registered = append(f.registered, r)
-	case draining:
-		f.draining = append(f.draining, r)
-	}
+	registered       []registration
+	groups, classics int // looked through
+	notes            []string
 }
 
 // owns reports whether an address is one of the instance's interfaces', in
@@ -110,14 +102,17 @@ func (b balancers) findIn(ctx context.Context, g elbv2types.TargetGroup, inst ec
 		return err
 	}
 	for _, t := range targets {
+		if standingOf(t.TargetHealth) != registered {
+			continue
+		}
 		r := registrationOf(aws.ToString(g.TargetGroupArn), t)
 		here, elsewhere := r.Target == aws.ToString(inst.InstanceId), false
 		if g.TargetType == elbv2types.TargetTypeEnumIp {
 			here, elsewhere = owns(inst, aws.ToString(g.VpcId), r.Target)
 		}
-		if s := standingOf(t.TargetHealth); here {
-			f.add(r, s)
-		} else if elsewhere && s == registered {
+		if here {
+			f.registered = append(f.registered, r)
+		} else if elsewhere {
 			// Taking it out could hit a stranger's host.
 			f.notes = append(f.notes, fmt.Sprintf("%s is registered, in %s: left alone, for there the address may be another host's; look whether that VPC reaches this instance",
 				r, aws.ToString(g.VpcId)))
@@ -165,7 +160,7 @@ func (b balancers) findClassic(ctx context.Context, inst ec2types.Instance, f *f
 		for _, l := range page.LoadBalancerDescriptions {
 			for _, i := range l.Instances {
 				if aws.ToString(i.InstanceId) == aws.ToString(inst.InstanceId) {
-					f.add(registration{Classic: aws.ToString(l.LoadBalancerName), Target: aws.ToString(i.InstanceId)}, registered)
+					f.registered = append(f.registered, registration{Classic: aws.ToString(l.LoadBalancerName), Target: aws.ToString(i.InstanceId)})
 				}
 			}
 		}
@@ -193,21 +188,28 @@ func (b balancers) state(ctx context.Context, r registration) (standing, error) 
 	return absent, nil
 }
 
-// stateClassic knows no draining: DescribeLoadBalancers lists an instance or
-// does not ("DeregisterInstancesFromLoadBalancer").
+// drainingClassic is how DescribeInstanceHealth describes an instance, still
+// shown as InService, whose connections drain ("Configure connection draining
+// for your Classic Load Balancer").
+const drainingClassic = "deregistration currently in progress"
+
+// stateClassic asks about all of the balancer's instances: asked about one that is not
+// registered, AWS may refuse.
 func (b balancers) stateClassic(ctx context.Context, r registration) (standing, error) {
-	out, err := b.classic.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{LoadBalancerNames: []string{r.Classic}})
+	out, err := b.classic.DescribeInstanceHealth(ctx, &elb.DescribeInstanceHealthInput{LoadBalancerName: aws.String(r.Classic)})
 	if hasCode(err, "LoadBalancerNotFound", "AccessPointNotFound") {
 		return gone, nil
 	}
 	if err != nil {
 		return absent, fmt.Errorf("classic load balancer %s: %w", r.Classic, err)
 	}
-	for _, l := range out.LoadBalancerDescriptions {
-		for _, i := range l.Instances {
-			if aws.ToString(i.InstanceId) == r.Target {
-				return registered, nil
-			}
+	for _, i := range out.InstanceStates {
+		switch {
+		case aws.ToString(i.InstanceId) != r.Target:
+		case strings.Contains(aws.ToString(i.Description), drainingClassic):
+			return draining, nil
+		default:
+			return registered, nil
 		}
 	}
 	return absent, nil

@@ -90,7 +90,7 @@ func (a *credentials) Plan(ctx context.Context, req incident.Request) (incident.
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.ReadOnly}
+	p := incident.Proposal{Changes: []incident.Change{}}
 	current, err := s.association(ctx)
 	if err != nil {
 		return p, err
@@ -99,24 +99,23 @@ func (a *credentials) Plan(ctx context.Context, req incident.Request) (incident.
 	switch {
 	case current != nil:
 		before.Profile = profileARN(*current)
-	case approved != nil:
+	case approved != nil && approved.Profile != "":
+		// Someone has removed it since. What it handed out is valid all the same.
 		before.Profile = approved.Profile
 	}
 	if before.Profile == "" {
-		p.Notes = append(p.Notes, "the instance has no instance profile; credentials stored on it by other means are not touched")
+		p.Notes = append(p.Notes, "the instance has no instance profile: credentials that an earlier one handed out, or that are stored on it, are not revoked")
 		p.Before, err = record(before)
 		return p, err
 	}
 	if err := s.deny(ctx, req, scope, &before); err != nil {
 		return p, err
 	}
-	if approved != nil && approved.Policy == before.Policy && before.Previous != nil {
-		before.Previous = approved.Previous // what is there now is an earlier try's
-	}
 	describeDenial(&p, s.inst, before, scope)
 	if err := s.noteOthers(ctx, &p, before); err != nil {
 		return p, err
 	}
+	p.Impact = impactOf(p.Changes, incident.Disruptive)
 	p.Before, err = record(before)
 	return p, err
 }
@@ -160,7 +159,6 @@ func (s *session) deny(ctx context.Context, req incident.Request, scope string, 
 }
 
 func describeDenial(p *incident.Proposal, inst ec2types.Instance, g grant, scope string) {
-	p.Impact = incident.Disruptive
 	p.Changes = append(p.Changes, incident.Change{Resource: instanceName(inst), What: "instance profile", Before: profileName(g.Profile), After: "none"})
 	p.Residual = append(p.Residual, incident.Exposure{
 		Path:   "sessions of other roles",
@@ -251,11 +249,12 @@ func (a *credentials) Verify(ctx context.Context, req incident.Request, p incide
 // PlanRevert shows the policy that is taken off and the profile that comes back.
 func (a *credentials) PlanRevert(ctx context.Context, req incident.Request) (incident.Proposal, error) {
 	p, _, _, err := a.planRevert(ctx, req)
+	p.Impact = impactOf(p.Changes, incident.Disruptive)
 	return p, err
 }
 
 func (a *credentials) planRevert(ctx context.Context, req incident.Request) (incident.Proposal, *session, grant, error) {
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.Disruptive}
+	p := incident.Proposal{Changes: []incident.Change{}}
 	before, err := recall[grant](req.Undo.Proposal.Before)
 	if err != nil || before.Profile == "" {
 		return p, nil, before, err

@@ -6,8 +6,9 @@
 // The package imports incident and AWS service clients only. It decides
 // nothing about order: the engine does, by what an action provides and requires.
 //
-// Each action keeps its own small before-state. Where Plan is given the
-// proposal that was approved (Request.Planned), what the approved plan saw and
-// AWS no longer shows is taken from there: an earlier step or an earlier,
-// failed try of the same one took it away, and a release has to bring it back.
+// Each action keeps its own small before-state, read right before its step
+// starts. Only what an earlier step of the same plan, or someone else, may have
+// taken away by then is kept from the plan that was approved
+// (Request.Planned): registrations that end with leaving an Auto Scaling
+// group, an instance profile whose credentials are still valid.
 package isolate

@@ -39,7 +39,7 @@ func (a *loadBalancers) Spec() incident.Spec {
 		Permissions: []string{
 			"ec2:DescribeInstances",
 			"elasticloadbalancing:DeregisterInstancesFromLoadBalancer", "elasticloadbalancing:DeregisterTargets",
-			"elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
+			"elasticloadbalancing:DescribeInstanceHealth", "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
 			"elasticloadbalancing:RegisterInstancesWithLoadBalancer", "elasticloadbalancing:RegisterTargets",
 		},
 		Example: "- id: loadbalancers\n  action: isolate.loadbalancers\n  needs: [autoscaling]\n  with:\n    wait: false\n",
@@ -132,14 +132,14 @@ func (a *loadBalancers) Plan(ctx context.Context, req incident.Request) (inciden
 	if approved != nil {
 		before.merge(approved.Registrations)
 	}
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.ReadOnly, Notes: found.notes}
+	p := incident.Proposal{Changes: []incident.Change{}, Notes: found.notes}
 	for _, r := range before.Registrations {
-		p.Impact = incident.Disruptive
 		p.Changes = append(p.Changes, incident.Change{Resource: instanceName(b.inst), What: "registration of " + r.String(), Before: "registered", After: "deregistered"})
 	}
 	if len(p.Changes) == 0 {
 		p.Notes = append(p.Notes, "the instance is registered with no load balancer")
 	}
+	p.Impact = impactOf(p.Changes, incident.Disruptive)
 	p.Before, err = record(before)
 	return p, err
 }
@@ -205,7 +205,11 @@ func (b *balanced) drain(ctx context.Context, req incident.Request, all []regist
 
 // Verify looks through every load balancer again: something else, such as a
 // Kubernetes controller, may have registered the instance anew.
-func (a *loadBalancers) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, _ incident.Result) (incident.Verification, error) {
+func (a *loadBalancers) Verify(ctx context.Context, req incident.Request, p incident.Proposal, _ incident.Result) (incident.Verification, error) {
+	before, err := recall[registrations](p.Before)
+	if err != nil {
+		return incident.Verification{}, err
+	}
 	return observe(ctx, req.Clock, lag, req.Target.Instance+" out of every load balancer", func(ctx context.Context) (incident.Verification, error) {
 		var v incident.Verification
 		b, err := a.open(ctx, req.Target)
@@ -220,9 +224,15 @@ func (a *loadBalancers) Verify(ctx context.Context, req incident.Request, _ inci
 			return v, &incident.NotVerifiedError{Resource: instanceName(b.inst), Want: "registered with no load balancer", Got: found.registered[0].String()}
 		}
 		v.Observed = append(v.Observed, fmt.Sprintf("%s is registered with none of %d target groups and %d classic load balancers", instanceName(b.inst), found.groups, found.classics))
-		for _, r := range found.draining {
-			v.Observed = append(v.Observed, "draining: "+r.String())
-			v.Residual = append(v.Residual, incident.Exposure{Path: r.String(), Reason: "open connections are kept until the deregistration delay is over (0–3600 s, by default 300 s)"})
+		for _, r := range before.Registrations {
+			now, err := b.state(ctx, r)
+			if err != nil {
+				return v, err
+			}
+			if now == draining {
+				v.Observed = append(v.Observed, "draining: "+r.String())
+				v.Residual = append(v.Residual, incident.Exposure{Path: r.String(), Reason: "open connections are kept until draining ends (0–3600 s, by default 300 s)"})
+			}
 		}
 		return v, nil
 	})
@@ -231,11 +241,12 @@ func (a *loadBalancers) Verify(ctx context.Context, req incident.Request, _ inci
 // PlanRevert shows each registration that is missing.
 func (a *loadBalancers) PlanRevert(ctx context.Context, req incident.Request) (incident.Proposal, error) {
 	p, _, _, err := a.planRevert(ctx, req)
+	p.Impact = impactOf(p.Changes, incident.Disruptive)
 	return p, err
 }
 
 func (a *loadBalancers) planRevert(ctx context.Context, req incident.Request) (incident.Proposal, *balanced, []registration, error) {
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.Disruptive}
+	p := incident.Proposal{Changes: []incident.Change{}}
 	before, err := recall[registrations](req.Undo.Proposal.Before)
 	if err != nil {
 		return p, nil, nil, err

@@ -151,11 +151,7 @@ func (a *network) Plan(ctx context.Context, req incident.Request) (incident.Prop
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	approved, err := planned[wiring](req)
-	if err != nil {
-		return incident.Proposal{}, err
-	}
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.ReadOnly}
+	p := incident.Proposal{Changes: []incident.Change{}}
 	before := wiring{Interfaces: []wire{}}
 	groups := make(map[string]string)
 	for _, n := range w.interfaces {
@@ -165,16 +161,10 @@ func (a *network) Plan(ctx context.Context, req incident.Request) (incident.Prop
 				return p, err
 			}
 		}
-		if approved != nil && now.only(groups[now.VPC]) {
-			if i := slices.IndexFunc(approved.Interfaces, func(o wire) bool { return o.ID == now.ID }); i >= 0 {
-				now = approved.Interfaces[i]
-			}
-		}
 		before.Interfaces = append(before.Interfaces, now)
 		if now.only(groups[now.VPC]) {
 			continue
 		}
-		p.Impact = incident.Disruptive
 		p.Changes = append(p.Changes, incident.Change{
 			Resource: now.name(), What: "security groups", Before: now.words(), After: fmt.Sprintf("%s of %s: nothing in, nothing out", isolationName, now.VPC),
 		})
@@ -183,6 +173,7 @@ func (a *network) Plan(ctx context.Context, req incident.Request) (incident.Prop
 	if p.Requires, err = w.requires(ctx); err != nil {
 		return p, err
 	}
+	p.Impact = impactOf(p.Changes, incident.Disruptive)
 	p.Before, err = record(before)
 	return p, err
 }
@@ -368,12 +359,13 @@ func (w *wired) verifyEmpty(ctx context.Context, id string) error {
 // PlanRevert shows each interface whose groups come back.
 func (a *network) PlanRevert(ctx context.Context, req incident.Request) (incident.Proposal, error) {
 	p, _, _, err := a.planRevert(ctx, req)
+	p.Impact = impactOf(p.Changes, incident.Disruptive)
 	return p, err
 }
 
 // planRevert returns the interfaces to restore, as they were before.
 func (a *network) planRevert(ctx context.Context, req incident.Request) (incident.Proposal, *wired, []wire, error) {
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.Disruptive}
+	p := incident.Proposal{Changes: []incident.Change{}}
 	before, err := recall[wiring](req.Undo.Proposal.Before)
 	if err != nil || len(before.Interfaces) == 0 {
 		return p, nil, nil, err

@@ -214,30 +214,20 @@ func (a *protect) Plan(ctx context.Context, req incident.Request) (incident.Prop
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	approved, err := planned[protection](req)
-	if err != nil {
-		return incident.Proposal{}, err
-	}
-	before := protection{Guards: slices.Clone(g.guards)}
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.Additive, Notes: g.notes}
-	for i, o := range before.Guards {
-		if approved != nil && o.Value == o.Kind.safe() {
-			if j := slices.IndexFunc(approved.Guards, o.same); j >= 0 {
-				o.Value = approved.Guards[j].Value
-				before.Guards[i] = o
-			}
-		}
+	p := incident.Proposal{Changes: []incident.Change{}, Notes: g.notes}
+	for _, o := range g.guards {
 		if o.Value != o.Kind.safe() {
 			p.Changes = append(p.Changes, incident.Change{Resource: g.name(o), What: string(o.Kind), Before: o.Value, After: o.Kind.safe()})
 		}
 	}
+	p.Impact = impactOf(p.Changes, incident.Additive)
 	if g.group != "" {
 		p.Residual = append(p.Residual, incident.Exposure{
 			Path:   "Auto Scaling group " + g.group,
 			Reason: "a group terminates a member that looks unhealthy whatever protects it: it has to leave the group before it is stopped or cut off",
 		})
 	}
-	p.Before, err = record(before)
+	p.Before, err = record(protection{Guards: g.guards})
 	return p, err
 }
 
@@ -294,7 +284,7 @@ func (a *protect) PlanRevert(ctx context.Context, req incident.Request) (inciden
 }
 
 func (a *protect) planRevert(ctx context.Context, req incident.Request) (incident.Proposal, *guarded, []guard, error) {
-	p := incident.Proposal{Changes: []incident.Change{}, Impact: incident.Additive}
+	p := incident.Proposal{Changes: []incident.Change{}}
 	before, err := recall[protection](req.Undo.Proposal.Before)
 	if err != nil {
 		return p, nil, nil, err
@@ -321,6 +311,7 @@ func (a *protect) planRevert(ctx context.Context, req incident.Request) (inciden
 		}
 	}
 	p.Changes, err = settle(attributes, req.Undo.Force)
+	p.Impact = impactOf(p.Changes, incident.Additive)
 	return p, g, restore, err
 }
 

@@ -175,6 +175,14 @@ func settle(attributes []incident.Drift, force bool) ([]incident.Change, error) 
 	return changes, nil
 }
 
+// impactOf is the impact of these changes: none without any.
+func impactOf(changes []incident.Change, impact incident.Impact) incident.Impact {
+	if len(changes) == 0 {
+		return incident.ReadOnly
+	}
+	return impact
+}
+
 // recall reads an action's own record: the before-state of a proposal.
 func recall[T any](raw json.RawMessage) (T, error) {
 	var v T
