@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/cordon-ir/cordon/internal/clock"
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -114,7 +116,7 @@ func (j *journal) has(kind incident.EntryType, run, step, target string) bool {
 }
 
 // fold is what the journal says.
-func (j *journal) fold(t testing.TB) *incident.State {
+func (j *journal) fold(t tester) *incident.State {
 	t.Helper()
 	s := incident.NewState()
 	for _, e := range j.all() {
@@ -307,9 +309,16 @@ func (f *fake) Revert(_ context.Context, req incident.Request, _ incident.Propos
 // plain hides that a fake can be undone.
 type plain struct{ incident.Action }
 
+// tester is what *testing.T and *rapid.T have in common.
+type tester interface {
+	rapid.TB
+	Cleanup(func())
+	Context() context.Context
+}
+
 // bench is a journal, a world, its actions and a runner that approves everything by --yes.
 type bench struct {
-	t        *testing.T
+	t        tester
 	time     *memoryTime
 	life     *life
 	journal  *journal
@@ -332,7 +341,7 @@ func spec(name string, impact incident.Impact) incident.Spec {
 // newBench has the actions fake.read-only to fake.irreversible, fake.plain, which
 // can't be undone, and fake.leave and fake.cut, which provide the capabilities; cut
 // requires that the instance has left its group.
-func newBench(t *testing.T) *bench {
+func newBench(t tester) *bench {
 	b := &bench{t: t, time: &memoryTime{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, life: &life{}}
 	b.journal = &journal{time: b.time, life: b.life}
 	b.world = &world{
