@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -81,13 +82,16 @@ func openDB(path string, readOnly bool, timeout time.Duration) (*bbolt.DB, error
 	if err == nil {
 		return db, nil
 	}
+	if db != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	var corrupt *CorruptError
+	var system syscall.Errno
 	switch {
-	case db != nil:
-		err = errors.Join(err, db.Close())
 	case errors.As(err, &corrupt) && file != nil:
-		file.Close() // bbolt panicked and left it open, and locked
-	case errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
+		// bbolt panicked with the file open and mapped. The map stays, and would keep the lock.
+		err = errors.Join(err, release(file))
+	case !errors.Is(err, bbolt.ErrTimeout) && !errors.As(err, &system):
 		err = &CorruptError{Path: path, Reason: err.Error()}
 	}
 	return nil, err
