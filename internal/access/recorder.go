@@ -1,0 +1,208 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+// ErrNoJournal: a call that changes something was refused, because it could not be journaled first.
+var ErrNoJournal = errors.New("no journal, no call")
+
+// grace is how long a changing call in flight may still take once its context
+// is cancelled: it has reached AWS or not, and the journal should say which.
+const grace = 30 * time.Second
+
+// recorder stands at the end of the SDK's Initialize step: it sees the typed input, checked and
+// complete with its idempotency token, before anything is signed or sent. If it fails, nothing is sent.
+type recorder struct {
+	access  *Access
+	account string
+}
+
+// ID names the middleware in the SDK's stack.
+func (*recorder) ID() string { return "CordonRecorder" }
+
+// HandleInitialize counts reads and journals changes.
+func (r *recorder) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (
+	middleware.InitializeOutput, middleware.Metadata, error,
+) {
+	service, operation := serviceOf(ctx), awsmiddleware.GetOperationName(ctx)
+	if !isRead(operation, in.Parameters) {
+		return r.change(ctx, service, operation, in, next)
+	}
+	r.access.countRead(incident.StepFrom(ctx), service+":"+operation)
+	if r.access.opts.Verbose && r.access.opts.Journal != nil {
+		return r.journaled(ctx, withAttempts(ctx, &attempts{caller: ctx}), service, operation, in, next)
+	}
+	return next.HandleInitialize(withAttempts(ctx, &attempts{caller: ctx}), in)
+}
+
+// change sends a call that changes something. Once ctx is cancelled none is
+// begun; the one in flight runs to its end.
+func (r *recorder) change(ctx context.Context, service, operation string, in middleware.InitializeInput, next middleware.InitializeHandler) (
+	out middleware.InitializeOutput, meta middleware.Metadata, err error,
+) {
+	if r.access.opts.Journal == nil {
+		return out, meta, fmt.Errorf("%s:%s was not sent: %w", service, operation, ErrNoJournal)
+	}
+	// Before the intent: what waits for its turn is not under way yet, and can be given up.
+	if err := r.access.limits.wait(ctx, r.account, awsmiddleware.GetRegion(ctx), service, operation); err != nil {
+		return out, meta, fmt.Errorf("%s:%s was not sent: %w", service, operation, err)
+	}
+	sending, release := r.outlive(ctx)
+	defer release()
+	return r.journaled(ctx, withAttempts(sending, &attempts{caller: ctx, paced: true}), service, operation, in, next)
+}
+
+// journaled commits the intent, sends under another context, and commits the
+// result, whatever has been cancelled meanwhile.
+func (r *recorder) journaled(ctx, sending context.Context, service, operation string, in middleware.InitializeInput, next middleware.InitializeHandler) (
+	out middleware.InitializeOutput, meta middleware.Metadata, err error,
+) {
+	if err := ctx.Err(); err != nil {
+		return out, meta, &smithy.CanceledError{Err: context.Cause(ctx)}
+	}
+	params, err := redact(in.Parameters)
+	if err != nil {
+		return out, meta, fmt.Errorf("%s:%s was not sent: its parameters can't be journaled: %w", service, operation, err)
+	}
+	call := callID()
+	intent := incident.CallIntent{
+		Call: call, Service: service, Operation: operation,
+		Account: r.account, Region: awsmiddleware.GetRegion(ctx), Params: params,
+	}
+	if err := r.append(ctx, incident.EntryCallIntent, intent); err != nil {
+		return out, meta, fmt.Errorf("%s:%s was not sent: %w: %w", service, operation, ErrNoJournal, err)
+	}
+	out, meta, err = next.HandleInitialize(sending, in)
+	if jerr := r.append(context.WithoutCancel(ctx), incident.EntryCallResult, resultOf(call, meta, err)); jerr != nil {
+		err = errors.Join(err, fmt.Errorf("%s:%s was sent, but its result could not be journaled: %w", service, operation, jerr))
+	}
+	return out, meta, err
+}
+
+func (r *recorder) append(ctx context.Context, kind incident.EntryType, data any) error {
+	ref := incident.StepFrom(ctx)
+	_, err := r.access.opts.Journal.Append(ctx, incident.Draft{Type: kind, Run: ref.Run, Step: ref.Step, Target: ref.Target, Data: data})
+	return err
+}
+
+// outlive returns a context that ends grace after ctx is cancelled, or when
+// release is called, which waits for what it started.
+func (r *recorder) outlive(ctx context.Context) (_ context.Context, release func()) {
+	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		if r.access.opts.Clock.Sleep(out, grace) == nil {
+			cancel(context.Cause(ctx))
+		}
+	})
+	return out, func() {
+		cancel(context.Canceled)
+		if !stop() {
+			<-ended
+		}
+	}
+}
+
+// resultOf says how a call ended.
+func resultOf(call string, meta middleware.Metadata, err error) incident.CallResult {
+	res := incident.CallResult{Call: call}
+	res.RequestID, _ = awsmiddleware.GetRequestIDMetadata(meta)
+	res.ServerTime, _ = awsmiddleware.GetServerTime(meta)
+	if attempts, ok := retry.GetAttemptResults(meta); ok {
+		res.Attempts = len(attempts.Results)
+	}
+	if err == nil {
+		return res
+	}
+	res.Error = safeMessage(err)
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		res.ErrorCode = api.ErrorCode()
+	}
+	var id interface{ ServiceRequestID() string }
+	if res.RequestID == "" && errors.As(err, &id) {
+		res.RequestID = id.ServiceRequestID()
+	}
+	return res
+}
+
+// safeMessage is the error's text for the journal. AWS's answer to a wrong signature repeats the signed
+// request, session token included (IAM User Guide, "Troubleshoot Signature Version 4
+// requests for AWS APIs").
+func safeMessage(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) && strings.Contains(api.ErrorCode(), "Signature") {
+		return api.ErrorCode() + ": AWS refused the request's signature"
+	}
+	if text := err.Error(); !hasSecret(text) {
+		return text
+	}
+	return "the error's text held a credential and was dropped"
+}
+
+// isRead reports whether a call changes nothing at AWS.
+func isRead(operation string, input any) bool {
+	for _, p := range []string{"Describe", "Get", "List", "Head", "Lookup", "BatchGet", "Search", "Select", "Simulate", "Validate", "AssumeRole", "DecodeAuthorizationMessage"} {
+		if strings.HasPrefix(operation, p) {
+			return true
+		}
+	}
+	return isDryRun(input)
+}
+
+// isDryRun: EC2 answers a call with DryRun=true by whether it would be allowed.
+func isDryRun(input any) bool {
+	v := reflect.Indirect(reflect.ValueOf(input))
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	f := v.FieldByName("DryRun")
+	if !f.IsValid() {
+		return false
+	}
+	dry, ok := f.Interface().(*bool)
+	return ok && aws.ToBool(dry)
+}
+
+// serviceOf is the prefix of the service's IAM actions, which is often not its
+// name in the SDK (Service Authorization Reference).
+func serviceOf(ctx context.Context) string {
+	switch id := awsmiddleware.GetServiceID(ctx); id {
+	case "Auto Scaling":
+		return "autoscaling"
+	case "Elastic Load Balancing", "Elastic Load Balancing v2":
+		return "elasticloadbalancing"
+	case "CloudWatch Logs":
+		return "logs"
+	case "EventBridge":
+		return "events"
+	case "Config Service":
+		return "config"
+	default:
+		return strings.ToLower(strings.ReplaceAll(id, " ", ""))
+	}
+}
+
+// callID pairs a call's intent with its result. It is unique in the journal.
+func callID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
