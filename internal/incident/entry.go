@@ -175,8 +175,8 @@ type CallCount struct {
 
 // CleanRoom is an event in a clean room's life.
 type CleanRoom struct {
-	Event    string            `json:"event"` // launched, closing, closed
-	Stack    string            `json:"stack"` // ARN
+	Event    string            `json:"event"` // launching, launched, closing, closed
+	Stack    string            `json:"stack"` // ARN; empty while launching
 	Name     string            `json:"name"`
 	Account  string            `json:"account"`
 	Region   string            `json:"region"`

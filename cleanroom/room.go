@@ -1,0 +1,39 @@
+package cleanroom
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+// Events in a clean room's life, as incident.CleanRoom names them.
+const (
+	Launching = "launching" // the stack is being made: what a killed run leaves behind is known
+	Launched  = "launched"
+	Closing   = "closing"
+	Closed    = "closed"
+)
+
+// Rooms are the case's clean rooms, oldest first, each as its latest entry shows it.
+func Rooms(entries []incident.Entry) ([]incident.CleanRoom, error) {
+	var rooms []incident.CleanRoom
+	at := make(map[string]int)
+	for _, e := range entries {
+		if e.Type != incident.EntryCleanRoom {
+			continue
+		}
+		var room incident.CleanRoom
+		if err := json.Unmarshal(e.Data, &room); err != nil {
+			return nil, fmt.Errorf("entry %d: clean room: %w", e.Seq, err)
+		}
+		key := room.Account + "/" + room.Region + "/" + room.Name
+		if i, ok := at[key]; ok {
+			rooms[i] = room
+			continue
+		}
+		at[key] = len(rooms)
+		rooms = append(rooms, room)
+	}
+	return rooms, nil
+}

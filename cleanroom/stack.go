@@ -1,0 +1,166 @@
+package cleanroom
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+//go:embed template.json
+var template string
+
+const (
+	// Interface endpoints take a few minutes each way.
+	stackPoll, stackLimit = 10 * time.Second, 30 * time.Minute
+)
+
+// Outputs of the template.
+const (
+	outVpc           = "VpcId"
+	outInstance      = "InstanceId"
+	outZone          = "AvailabilityZone"
+	outEndpointGroup = "EndpointGroupId"
+)
+
+// stack is one of CloudFormation's, found by name or ARN.
+type stack struct {
+	client *cloudformation.Client
+	clock  incident.Clock
+	name   string // or ARN
+}
+
+// describe fails with errNoStack where there is none. A deleted stack is only
+// found by its ARN.
+func (s stack) describe(ctx context.Context) (types.Stack, error) {
+	out, err := s.client.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &s.name})
+	// DescribeStacks answers ValidationError where there is no such stack (API reference).
+	if errorCode(err) == "ValidationError" && strings.Contains(err.Error(), "does not exist") {
+		return types.Stack{}, fmt.Errorf("stack %s: %w", s.name, errNoStack)
+	}
+	if err != nil {
+		return types.Stack{}, fmt.Errorf("stack %s: %w", s.name, err)
+	}
+	if len(out.Stacks) != 1 || out.Stacks[0].StackStatus == types.StackStatusDeleteComplete {
+		return types.Stack{}, fmt.Errorf("stack %s: %w", s.name, errNoStack)
+	}
+	return out.Stacks[0], nil
+}
+
+var errNoStack = errors.New("there is no such stack")
+
+// created waits until the stack is there, and says which resource failed where it failed.
+func (s stack) created(ctx context.Context, progress func(done int)) (types.Stack, error) {
+	var st types.Stack
+	err := incident.Poll(ctx, s.clock, stackPoll, stackLimit, "stack "+s.name, func(ctx context.Context) (bool, error) {
+		var err error
+		if st, err = s.describe(ctx); err != nil {
+			return false, err
+		}
+		switch st.StackStatus {
+		case types.StackStatusCreateComplete:
+			return true, nil
+		case types.StackStatusCreateInProgress:
+			done, err := s.done(ctx)
+			progress(done)
+			return false, err
+		case types.StackStatusRollbackInProgress:
+			return false, nil // until it is over: then the events are complete
+		}
+		return false, s.failure(ctx, st)
+	})
+	return st, err
+}
+
+// done counts the resources that are complete.
+func (s stack) done(ctx context.Context) (int, error) {
+	n := 0
+	events, err := s.events(ctx)
+	for _, e := range events {
+		if e.ResourceStatus == types.ResourceStatusCreateComplete {
+			n++
+		}
+	}
+	return n, err
+}
+
+func (s stack) events(ctx context.Context) ([]types.StackEvent, error) {
+	var all []types.StackEvent
+	pages := cloudformation.NewDescribeStackEventsPaginator(s.client, &cloudformation.DescribeStackEventsInput{StackName: &s.name})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("events of stack %s: %w", s.name, err)
+		}
+		all = append(all, page.StackEvents...)
+	}
+	return all, nil
+}
+
+// failure names the resource that failed first; what failed later did so because of it.
+func (s stack) failure(ctx context.Context, st types.Stack) error {
+	why := aws.ToString(st.StackStatusReason)
+	events, err := s.events(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range events { // newest first
+		if e.ResourceStatus == types.ResourceStatusCreateFailed || e.ResourceStatus == types.ResourceStatusDeleteFailed {
+			why = fmt.Sprintf("%s (%s): %s", aws.ToString(e.LogicalResourceId), aws.ToString(e.ResourceType), aws.ToString(e.ResourceStatusReason))
+		}
+	}
+	return incident.WithHint(fmt.Errorf("stack %s is %s: %s", s.name, st.StackStatus, why),
+		"mend the cause and resume the run: the failed stack is deleted and made again")
+}
+
+// delete deletes the stack and waits until it is gone. It must be named by its ARN.
+func (s stack) delete(ctx context.Context, token string) error {
+	if _, err := s.client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &s.name, ClientRequestToken: &token}); err != nil {
+		return fmt.Errorf("deleting stack %s: %w", s.name, err)
+	}
+	return incident.Poll(ctx, s.clock, stackPoll, stackLimit, "the end of stack "+s.name, func(ctx context.Context) (bool, error) {
+		st, err := s.describe(ctx)
+		if errors.Is(err, errNoStack) {
+			return true, nil
+		}
+		if err == nil && st.StackStatus == types.StackStatusDeleteFailed {
+			err = s.failure(ctx, st)
+		}
+		return false, err
+	})
+}
+
+func output(st types.Stack, key string) string {
+	for _, o := range st.Outputs {
+		if aws.ToString(o.OutputKey) == key {
+			return aws.ToString(o.OutputValue)
+		}
+	}
+	return ""
+}
+
+func tagOf(st types.Stack, key string) string {
+	for _, t := range st.Tags {
+		if aws.ToString(t.Key) == key {
+			return aws.ToString(t.Value)
+		}
+	}
+	return ""
+}
+
+func errorCode(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
