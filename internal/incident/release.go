@@ -146,7 +146,11 @@ func (p Planner) proposeUndo(ctx context.Context, c Case, steps []StepPlan) erro
 		}
 	}
 	if len(all.Differences) > 0 {
-		err = errors.Join(err, WithHint(&all, "look at the differences; release with --force restores the state before all the same"))
+		err = errors.Join(err, hintForce(&all))
 	}
 	return err
+}
+
+func hintForce(err error) error {
+	return WithHint(err, "look at the differences; release with --force restores the state before all the same")
 }

@@ -78,6 +78,9 @@ func (r *Runner) Start(ctx context.Context, c Case, pb Playbook, plan Plan, run 
 // skipped because of that gets its chance. The caller MUST NOT use s while it runs;
 // afterwards s is the fold up to the run's end, but for entries that others appended.
 func (r *Runner) Resume(ctx context.Context, s *State, run string, pb Playbook) (Outcome, error) {
+	if ctx.Err() != nil {
+		return OutcomeRefused, context.Cause(ctx)
+	}
 	rs := s.Run(run)
 	if rs == nil {
 		return OutcomeRefused, &InputError{[]error{fmt.Errorf("case %s has no run %s", s.Case.ID, run)}}
@@ -111,6 +114,8 @@ func (r *Runner) check(c Case, pb Playbook, plan Plan) error {
 		return &RefusedError{Reason: fmt.Sprintf("the plan is for case %q, not for %q", plan.Case, c.ID)}
 	case plan.Kind == KindRun && plan.PlaybookDigest != pb.Digest:
 		return &RefusedError{Reason: fmt.Sprintf("the plan was made from playbook %s, this one is %s", plan.PlaybookDigest, pb.Digest)}
+	case r.Approved != nil && !r.Approved.Approved:
+		return &RefusedError{Reason: "the plan was not approved"}
 	case r.Approved != nil && r.Approved.Digest != plan.Digest:
 		return WithHint(&RefusedError{Reason: fmt.Sprintf("plan %s was approved, this one is %s", r.Approved.Digest, plan.Digest)},
 			"look at the plan again: something has changed since")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,7 +103,13 @@ func TestAFailureKeepsItsHintAndItsResult(t *testing.T) {
 
 func TestConditionsAndInputsSeeWhatEarlierStepsLeft(t *testing.T) {
 	b := newBench(t)
-	count := func(s incident.Scope) (any, error) { return s.Steps["first"].Outputs["count"], nil }
+	count := func(s incident.Scope) (any, error) {
+		n, ok := s.Steps["first"].Outputs["count"].(int64)
+		if !ok {
+			return nil, errors.New("not the output's own type")
+		}
+		return n, nil
+	}
 	use := step("use", "additive", "first")
 	use.With = map[string]incident.Expr{"number": expr("${{ steps.first.outputs.count }}", count, "first")}
 	no := step("no", "additive", "first")
@@ -282,6 +289,9 @@ func TestWhatWasNotPlannedOrApprovedIsNotBegun(t *testing.T) {
 		"another approval": func(b *bench, _ *incident.Case, _ *incident.Playbook, _ *incident.Plan) {
 			b.runner.Approved = &incident.Approval{Approved: true, Digest: "sha256:other"}
 		},
+		"a no": func(b *bench, _ *incident.Case, _ *incident.Playbook, plan *incident.Plan) {
+			b.runner.Approved = &incident.Approval{Digest: plan.Digest}
+		},
 		"an action gone": func(b *bench, _ *incident.Case, _ *incident.Playbook, _ *incident.Plan) {
 			delete(b.registry, "fake.additive")
 		},
@@ -346,8 +356,13 @@ func TestAnInterruptedStepIsUnknownAndTriedAgainFromItsFirstStateBefore(t *testi
 	if again.Inputs["number"] != int64(5) {
 		t.Errorf("number is a %T after the journal", again.Inputs["number"])
 	}
-	if s := status(r, "a"); string(s.Intent.Proposal.Before) != `"off"` || s.Tries != 2 {
+	s := status(r, "a")
+	if string(s.Intent.Proposal.Before) != `"off"` || s.Tries != 2 || s.Intent.Try != 1 {
 		t.Errorf("got %+v", s.Intent)
+	}
+	i := slices.IndexFunc(b.journal.entries, func(e incident.Entry) bool { return e.Type == incident.EntryStepIntent })
+	if first := b.journal.entries[i].Time; !s.Started.Equal(first) {
+		t.Errorf("started %s, its first try was at %s", s.Started, first)
 	}
 }
 
@@ -547,4 +562,57 @@ func TestTheLiveStateIsTheFold(t *testing.T) {
 	if !reflect.DeepEqual(s, b.journal.fold(t)) {
 		t.Error("the state after a resume is not the fold of the journal")
 	}
+}
+
+func TestAResumeTakesAFalseConditionAsSettledAndKeepsTypes(t *testing.T) {
+	b := newBench(t)
+	asked := 0
+	no := step("no", "additive", "first")
+	when := expr("${{ changing }}", func(incident.Scope) (any, error) {
+		asked++
+		return asked > 1, nil
+	}, "first")
+	no.When = &when
+	var number any
+	b.fake("fake.read-only").plan = func(req incident.Request, _ *incident.Proposal) error {
+		number = req.Inputs["number"]
+		return nil
+	}
+	last := step("last", "read-only", "bad")
+	last.With = map[string]incident.Expr{"number": literal(5)}
+	pb := playbook(step("first", "additive"), no, step("bad", "additive", "no"), last)
+	b.world.failures["bad@i-a"] = []string{"apply"}
+	b.run(pb)
+	wantEqual(t, "states", states(b.resume(pb, "run-1")), []string{"first succeeded", "no skipped", "bad succeeded", "last succeeded"})
+	if number != int64(5) {
+		t.Errorf("a pending step's number is a %T after the journal", number)
+	}
+}
+
+func TestARefusalOfTheJournalStopsWhatIsUnderWay(t *testing.T) {
+	b := newBench(t)
+	full := errors.New("disk full")
+	underWay := make(chan struct{})
+	b.fake("fake.additive").apply = func(ctx context.Context, _ incident.Request) (incident.Result, error) {
+		close(underWay)
+		<-ctx.Done()
+		return incident.Result{}, context.Cause(ctx)
+	}
+	b.journal.refuse = func(d incident.Draft) error {
+		if d.Step == "b" && d.Type == incident.EntryStepIntent {
+			return full
+		}
+		return nil
+	}
+	pb := playbook(step("a", "additive"), step("b", "read-only", "x"), step("x", "read-only"))
+	b.fake("fake.read-only").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		<-underWay
+		return incident.Result{}, nil
+	}
+	if _, err := b.runner.Start(t.Context(), testCase, pb, b.plan(pb), "run-1"); !errors.Is(err, full) {
+		t.Fatalf("got %v", err)
+	}
+	s := b.journal.fold(t)
+	s.Abandon()
+	wantEqual(t, "states", states(s.Run("run-1")), []string{"a unknown", "x succeeded", "b pending"})
 }

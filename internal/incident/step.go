@@ -243,6 +243,9 @@ func (e *execution) replan(ctx context.Context, step StepPlan, req Request) (Pro
 	limited, cancel := e.limit(ctx, step)
 	defer cancel()
 	proposal, err := planned(limited, e.Registry[step.Action], req)
+	if drift := new(DriftError); errors.As(err, &drift) {
+		return Proposal{}, hintForce(err)
+	}
 	if err != nil {
 		return Proposal{}, timedOut(limited, step, fmt.Errorf("reading the state before: %w", err))
 	}
