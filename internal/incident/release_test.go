@@ -167,3 +167,21 @@ func TestAReleaseKilledAtAnyMomentIsFinishedByItsResume(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAKilledRunWasAtIsUndoneAsUnknown(t *testing.T) {
+	b := newBench(t)
+	pb := playbook(step("a", "additive"))
+	b.life.dies = b.life.moments + 6 // after the effect of a
+	if _, err := b.runner.Start(t.Context(), testCase, pb, b.plan(pb), "run-1"); err == nil {
+		t.Fatal("survived")
+	}
+	b.life.dies, b.life.dead = 0, false
+	plan := b.planRelease()
+	if len(plan.Steps) != 1 || plan.Steps[0].Undo.State != incident.Unknown || plan.Steps[0].Undo.Token == "" {
+		t.Fatalf("got %+v", plan.Steps)
+	}
+	b.start(incident.Playbook{}, plan, "release-1")
+	if v := b.world.get("a@i-a"); v != "off" {
+		t.Errorf("a is %s", v)
+	}
+}
