@@ -101,14 +101,11 @@ func (w *world) call(service string) *call {
 	return &call{world: w, ctx: context.Background(), region: w.Region, service: service}
 }
 
-// nowhere is what a call sees in a Region that the account does not use.
-var nowhere = newEC2State()
-
 // ec2 is the state that the call can see. Every EC2 handler reaches its resources
 // through it: what is in another Region does not exist for the call.
 func (c *call) ec2() *ec2State {
 	if c.region != c.Region {
-		return &nowhere
+		return new(newEC2State())
 	}
 	return &c.EC2
 }

@@ -24,7 +24,7 @@ func ec2DescribeInstanceAttribute(c *call, in *ec2.DescribeInstanceAttributeInpu
 	}
 	shown, out := c.showInstance(i), &ec2.DescribeInstanceAttributeOutput{InstanceId: &i.ID}
 	flag := func(b bool) *types.AttributeBooleanValue { return &types.AttributeBooleanValue{Value: &b} }
-	text := func(s string) *types.AttributeValue { return &types.AttributeValue{Value: optional(s)} }
+	text := func(s string) *types.AttributeValue { return &types.AttributeValue{Value: nilIfEmpty(s)} }
 	switch in.Attribute {
 	case types.InstanceAttributeNameDisableApiTermination:
 		out.DisableApiTermination = flag(i.NoTerminate)
@@ -203,6 +203,6 @@ func ec2ModifyInstanceMetadataOptions(c *call, in *ec2.ModifyInstanceMetadataOpt
 	if in.HttpEndpoint != "" {
 		i.Metadata = in.HttpEndpoint == types.InstanceMetadataEndpointStateEnabled
 	}
-	i.HopLimit = merge(in.HttpPutResponseHopLimit, i.HopLimit)
+	i.HopLimit = valueOr(in.HttpPutResponseHopLimit, i.HopLimit)
 	return &ec2.ModifyInstanceMetadataOptionsOutput{InstanceId: &i.ID, InstanceMetadataOptions: i.metadataOptions()}, nil
 }

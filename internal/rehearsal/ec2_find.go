@@ -224,11 +224,3 @@ func one(s string) []string {
 	}
 	return []string{s}
 }
-
-// optional is nil where s is empty, as AWS leaves out what is not set.
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}

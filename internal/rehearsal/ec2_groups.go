@@ -188,13 +188,13 @@ func (c *call) permissions(rules []groupRule, egress bool) []types.IpPermission 
 		p := &list[n]
 		switch {
 		case r.CIDR != "":
-			p.IpRanges = append(p.IpRanges, types.IpRange{CidrIp: aws.String(r.CIDR), Description: optional(r.Description)})
+			p.IpRanges = append(p.IpRanges, types.IpRange{CidrIp: aws.String(r.CIDR), Description: nilIfEmpty(r.Description)})
 		case r.CIDR6 != "":
-			p.Ipv6Ranges = append(p.Ipv6Ranges, types.Ipv6Range{CidrIpv6: aws.String(r.CIDR6), Description: optional(r.Description)})
+			p.Ipv6Ranges = append(p.Ipv6Ranges, types.Ipv6Range{CidrIpv6: aws.String(r.CIDR6), Description: nilIfEmpty(r.Description)})
 		case r.PrefixList != "":
-			p.PrefixListIds = append(p.PrefixListIds, types.PrefixListId{PrefixListId: aws.String(r.PrefixList), Description: optional(r.Description)})
+			p.PrefixListIds = append(p.PrefixListIds, types.PrefixListId{PrefixListId: aws.String(r.PrefixList), Description: nilIfEmpty(r.Description)})
 		default:
-			p.UserIdGroupPairs = append(p.UserIdGroupPairs, types.UserIdGroupPair{GroupId: aws.String(r.Group), UserId: &c.Account, Description: optional(r.Description)})
+			p.UserIdGroupPairs = append(p.UserIdGroupPairs, types.UserIdGroupPair{GroupId: aws.String(r.Group), UserId: &c.Account, Description: nilIfEmpty(r.Description)})
 		}
 	}
 	return list
@@ -229,7 +229,9 @@ func (c *call) rulesOf(permissions []types.IpPermission, egress bool) ([]groupRu
 			rules = append(rules, base.with(func(n *groupRule) { n.CIDR6, n.Description = aws.ToString(r.CidrIpv6), aws.ToString(r.Description) }))
 		}
 		for _, r := range p.PrefixListIds {
-			rules = append(rules, base.with(func(n *groupRule) { n.PrefixList, n.Description = aws.ToString(r.PrefixListId), aws.ToString(r.Description) }))
+			rules = append(rules, base.with(func(n *groupRule) {
+				n.PrefixList, n.Description = aws.ToString(r.PrefixListId), aws.ToString(r.Description)
+			}))
 		}
 		for _, r := range p.UserIdGroupPairs {
 			rules = append(rules, base.with(func(n *groupRule) { n.Group, n.Description = aws.ToString(r.GroupId), aws.ToString(r.Description) }))

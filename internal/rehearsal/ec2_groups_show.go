@@ -131,8 +131,8 @@ func ec2DescribeSecurityGroupRules(c *call, in *ec2.DescribeSecurityGroupRulesIn
 func (c *call) showRule(g *securityGroup, r groupRule) types.SecurityGroupRule {
 	out := types.SecurityGroupRule{
 		SecurityGroupRuleId: aws.String(r.ID), SecurityGroupRuleArn: aws.String(c.arn("security-group-rule", r.ID)), GroupId: &g.ID, GroupOwnerId: &c.Account, IsEgress: aws.Bool(r.Egress), IpProtocol: aws.String(r.Protocol),
-		FromPort: aws.Int32(r.From), ToPort: aws.Int32(r.To), CidrIpv4: optional(r.CIDR), CidrIpv6: optional(r.CIDR6),
-		PrefixListId: optional(r.PrefixList), Description: optional(r.Description), Tags: c.tagList(r.ID),
+		FromPort: aws.Int32(r.From), ToPort: aws.Int32(r.To), CidrIpv4: nilIfEmpty(r.CIDR), CidrIpv6: nilIfEmpty(r.CIDR6),
+		PrefixListId: nilIfEmpty(r.PrefixList), Description: nilIfEmpty(r.Description), Tags: c.tagList(r.ID),
 	}
 	if r.Group != "" {
 		out.ReferencedGroupInfo = &types.ReferencedSecurityGroup{GroupId: aws.String(r.Group), UserId: &c.Account}
@@ -143,7 +143,7 @@ func (c *call) showRule(g *securityGroup, r groupRule) types.SecurityGroupRule {
 func showRevoked(g *securityGroup, r groupRule) types.RevokedSecurityGroupRule {
 	return types.RevokedSecurityGroupRule{
 		SecurityGroupRuleId: aws.String(r.ID), GroupId: &g.ID, IsEgress: aws.Bool(r.Egress), IpProtocol: aws.String(r.Protocol),
-		FromPort: aws.Int32(r.From), ToPort: aws.Int32(r.To), CidrIpv4: optional(r.CIDR), CidrIpv6: optional(r.CIDR6),
-		PrefixListId: optional(r.PrefixList), ReferencedGroupId: optional(r.Group), Description: optional(r.Description),
+		FromPort: aws.Int32(r.From), ToPort: aws.Int32(r.To), CidrIpv4: nilIfEmpty(r.CIDR), CidrIpv6: nilIfEmpty(r.CIDR6),
+		PrefixListId: nilIfEmpty(r.PrefixList), ReferencedGroupId: nilIfEmpty(r.Group), Description: nilIfEmpty(r.Description),
 	}
 }

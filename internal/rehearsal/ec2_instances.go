@@ -24,33 +24,33 @@ const (
 // instance is a virtual machine. Its interfaces, volumes, profile and tags are
 // kept elsewhere and refer to it.
 type instance struct {
-	ID          string                     `json:"id"`
-	Reservation string                     `json:"reservation"`
-	Index       int32                      `json:"index"` // in its reservation
-	Image       string                     `json:"image"`
-	Type        string                     `json:"type"`
-	State       types.InstanceStateName    `json:"state"`
-	Until       time.Time                  `json:"until,omitzero"` // when a passing state ends
-	Reason      string                     `json:"reason,omitempty"`
-	Launched    time.Time                  `json:"launched"` // the last start, as AWS has it
-	VPC         string                     `json:"vpc"`
-	Subnet      string                     `json:"subnet"`
-	AZ          string                     `json:"az"`
-	PrivateIP   string                     `json:"private_ip"`
-	RootDevice  string                     `json:"root_device"`
-	KeyName     string                     `json:"key_name,omitempty"`
-	UserData    string                     `json:"user_data,omitempty"` // base64
-	ClientToken string                     `json:"client_token,omitempty"`
-	NoTerminate bool                       `json:"no_terminate,omitempty"` // DisableApiTermination
-	NoStop      bool                       `json:"no_stop,omitempty"`      // DisableApiStop
-	Shutdown    types.ShutdownBehavior     `json:"shutdown"`
-	EBSOptimal  bool                       `json:"ebs_optimal,omitempty"`
-	Hibernates  bool                       `json:"hibernates,omitempty"`
-	Monitored   bool                       `json:"monitored,omitempty"`
+	ID          string                      `json:"id"`
+	Reservation string                      `json:"reservation"`
+	Index       int32                       `json:"index"` // in its reservation
+	Image       string                      `json:"image"`
+	Type        string                      `json:"type"`
+	State       types.InstanceStateName     `json:"state"`
+	Until       time.Time                   `json:"until,omitzero"` // when a passing state ends
+	Reason      string                      `json:"reason,omitempty"`
+	Launched    time.Time                   `json:"launched"` // the last start, as AWS has it
+	VPC         string                      `json:"vpc"`
+	Subnet      string                      `json:"subnet"`
+	AZ          string                      `json:"az"`
+	PrivateIP   string                      `json:"private_ip"`
+	RootDevice  string                      `json:"root_device"`
+	KeyName     string                      `json:"key_name,omitempty"`
+	UserData    string                      `json:"user_data,omitempty"` // base64
+	ClientToken string                      `json:"client_token,omitempty"`
+	NoTerminate bool                        `json:"no_terminate,omitempty"` // DisableApiTermination
+	NoStop      bool                        `json:"no_stop,omitempty"`      // DisableApiStop
+	Shutdown    types.ShutdownBehavior      `json:"shutdown"`
+	EBSOptimal  bool                        `json:"ebs_optimal,omitempty"`
+	Hibernates  bool                        `json:"hibernates,omitempty"`
+	Monitored   bool                        `json:"monitored,omitempty"`
 	Lifecycle   types.InstanceLifecycleType `json:"lifecycle,omitempty"` // spot, or empty
-	Tokens      types.HttpTokensState      `json:"tokens"`              // of the metadata service
-	HopLimit    int32                      `json:"hop_limit"`
-	Metadata    bool                       `json:"metadata"` // the metadata service answers
+	Tokens      types.HttpTokensState       `json:"tokens"`              // of the metadata service
+	HopLimit    int32                       `json:"hop_limit"`
+	Metadata    bool                        `json:"metadata"` // the metadata service answers
 	// Reboots counts what nobody should notice during an investigation.
 	Reboots int `json:"reboots,omitempty"`
 	// Console is the serial console's output; empty: an ordinary boot.

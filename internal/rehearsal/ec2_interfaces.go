@@ -211,7 +211,7 @@ func (c *call) showInterface(n *networkInterface) types.NetworkInterface {
 		PrivateIpAddress: &n.IPs[0], PrivateDnsName: c.privateName(n.IPs[0]), Association: c.associationFor(n, n.IPs[0]),
 		Groups: c.groupNames(n.Groups), SourceDestCheck: &n.SourceDest, InterfaceType: n.Type, OwnerId: &c.Account,
 		Status: n.status(), ConnectionTrackingConfiguration: n.tracking(), TagSet: c.tagList(n.ID),
-		RequesterManaged: aws.Bool(n.Requester != ""), RequesterId: optional(n.Requester),
+		RequesterManaged: aws.Bool(n.Requester != ""), RequesterId: nilIfEmpty(n.Requester),
 	}
 	for k, ip := range n.IPs {
 		out.PrivateIpAddresses = append(out.PrivateIpAddresses, types.NetworkInterfacePrivateIpAddress{
@@ -416,7 +416,7 @@ func ec2ModifyNetworkInterfaceAttribute(c *call, in *ec2.ModifyNetworkInterfaceA
 		n.Description = aws.ToString(in.Description.Value)
 	}
 	if t := in.ConnectionTrackingSpecification; t != nil {
-		n.TCPTimeout, n.UDPStream, n.UDPTimeout = merge(t.TcpEstablishedTimeout, n.TCPTimeout), merge(t.UdpStreamTimeout, n.UDPStream), merge(t.UdpTimeout, n.UDPTimeout)
+		n.TCPTimeout, n.UDPStream, n.UDPTimeout = valueOr(t.TcpEstablishedTimeout, n.TCPTimeout), valueOr(t.UdpStreamTimeout, n.UDPStream), valueOr(t.UdpTimeout, n.UDPTimeout)
 	}
 	if in.AssociatePublicIpAddress != nil {
 		n.AutoPublic = *in.AssociatePublicIpAddress
@@ -444,14 +444,6 @@ func checkTracking(t *types.ConnectionTrackingSpecificationRequest) error {
 		}
 	}
 	return nil
-}
-
-// merge is the new value where there is one.
-func merge[T any](v *T, old T) T {
-	if v != nil {
-		return *v
-	}
-	return old
 }
 
 // ec2CreateNetworkInterface: API_CreateNetworkInterface.

@@ -14,7 +14,7 @@ import (
 type launchSpec struct {
 	Image   string
 	Type    string
-	Subnet  string // of the primary interface
+	Subnet  string   // of the primary interface
 	Groups  []string // IDs, of the primary interface; none: the VPC's default group
 	Profile string   // name or ARN; empty: none
 	// PublicIP: nil means as the subnet says.

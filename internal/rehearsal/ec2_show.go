@@ -18,7 +18,7 @@ func (c *call) showInstance(i *instance) types.Instance {
 		AmiLaunchIndex: &i.Index, LaunchTime: &i.Launched, Placement: &types.Placement{AvailabilityZone: &i.AZ, Tenancy: types.TenancyDefault, GroupName: aws.String("")},
 		Architecture: kind.arch, Hypervisor: types.HypervisorTypeXen, VirtualizationType: types.VirtualizationTypeHvm,
 		RootDeviceName: &i.RootDevice, RootDeviceType: types.DeviceTypeEbs, EnaSupport: aws.Bool(true), EbsOptimized: &i.EBSOptimal,
-		KeyName: optional(i.KeyName), ClientToken: &i.ClientToken, InstanceLifecycle: i.Lifecycle, Tags: c.tagList(i.ID),
+		KeyName: nilIfEmpty(i.KeyName), ClientToken: &i.ClientToken, InstanceLifecycle: i.Lifecycle, Tags: c.tagList(i.ID),
 		HibernationOptions: &types.HibernationOptions{Configured: &i.Hibernates}, Monitoring: &types.Monitoring{State: i.monitoring()},
 		StateTransitionReason: aws.String(""), PlatformDetails: aws.String("Linux/UNIX"), UsageOperation: aws.String("RunInstances"),
 		UsageOperationUpdateTime: &i.Launched, MetadataOptions: i.metadataOptions(),

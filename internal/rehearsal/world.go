@@ -47,10 +47,12 @@ type Fault struct {
 }
 
 func newWorld(start time.Time, seed int64) *world {
-	return &world{
-		Account: "111122223333", Region: "eu-central-1", Seed: seed, Now: start,
+	w := &world{
+		Account: "111122223333", Region: "eu-central-1", Seed: seed, Now: start, EC2: newEC2State(),
 		Caller: "arn:aws:sts::111122223333:assumed-role/responder/rehearsal", Credentials: "ok",
 	}
+	w.EC2.stock(w)
+	return w
 }
 
 // id makes a resource ID as AWS does: prefix and 17 hexadecimal digits. The

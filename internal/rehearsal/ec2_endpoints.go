@@ -1,0 +1,192 @@
+package rehearsal
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+// vpcEndpoint is a way to an AWS service that needs no Internet: through the
+// route tables (Gateway), or through interfaces in the subnets (Interface).
+type vpcEndpoint struct {
+	ID          string                `json:"id"`
+	VPC         string                `json:"vpc"`
+	Service     string                `json:"service"`
+	Type        types.VpcEndpointType `json:"type"`
+	RouteTables []string              `json:"route_tables,omitempty"`
+	Subnets     []string              `json:"subnets,omitempty"`
+	Groups      []string              `json:"groups,omitempty"`
+	Interfaces  []string              `json:"interfaces,omitempty"`
+	PrivateDNS  bool                  `json:"private_dns,omitempty"`
+	Policy      string                `json:"policy"`
+	Created     time.Time             `json:"created"`
+}
+
+// openPolicy is an endpoint's policy where none is given: everything passes.
+const openPolicy = `{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}`
+
+func (ops operations) ec2Endpoints() {
+	ec2On(ops, ec2CreateVpcEndpoint)
+	ec2On(ops, ec2DescribeVpcEndpoints)
+	ec2On(ops, ec2DeleteVpcEndpoints)
+}
+
+// ec2CreateVpcEndpoint: API_CreateVpcEndpoint.
+func ec2CreateVpcEndpoint(c *call, in *ec2.CreateVpcEndpointInput) (*ec2.CreateVpcEndpointOutput, error) {
+	s := c.ec2()
+	made, err := s.token("CreateVpcEndpoint", in.ClientToken, in)
+	if err != nil {
+		return nil, err
+	}
+	if made == "" {
+		e, err := c.planEndpoint(in)
+		if err != nil {
+			return nil, err
+		}
+		tags, err := tagsFor(types.ResourceTypeVpcEndpoint, in.TagSpecifications)
+		if err != nil {
+			return nil, err
+		}
+		e.ID, e.Created = c.id("vpce"), c.Now
+		for _, sub := range e.Subnets {
+			n := c.makeServiceInterface(sub, e.Groups, types.NetworkInterfaceTypeVpcEndpoint, "VPC Endpoint Interface "+e.ID)
+			e.Interfaces = append(e.Interfaces, n.ID)
+		}
+		for _, id := range e.RouteTables {
+			t := s.RouteTables[id]
+			t.Routes = append(t.Routes, route{To: prefixList(e.Service), Target: e.ID})
+		}
+		s.Endpoints[e.ID] = e
+		c.tag(e.ID, tags)
+		made = e.ID
+		s.remember("CreateVpcEndpoint", in.ClientToken, in, made)
+	}
+	shown := c.showEndpoint(s.Endpoints[made])
+	return &ec2.CreateVpcEndpointOutput{VpcEndpoint: &shown, ClientToken: in.ClientToken}, nil
+}
+
+// prefixList stands for the addresses of a service that has a gateway endpoint.
+func prefixList(service string) string {
+	if strings.HasSuffix(service, ".dynamodb") {
+		return "pl-66a5400f"
+	}
+	return "pl-6ea54007"
+}
+
+func (c *call) planEndpoint(in *ec2.CreateVpcEndpointInput) (*vpcEndpoint, error) {
+	s := c.ec2()
+	v, err := get(kindVPC, s.VPCs, in.VpcId)
+	if err != nil {
+		return nil, err
+	}
+	e := &vpcEndpoint{
+		VPC: v.ID, Service: aws.ToString(in.ServiceName), Type: in.VpcEndpointType, RouteTables: in.RouteTableIds, Subnets: in.SubnetIds,
+		PrivateDNS: aws.ToBool(in.PrivateDnsEnabled), Policy: valueOr(in.PolicyDocument, openPolicy),
+	}
+	if !strings.HasPrefix(e.Service, "com.amazonaws."+c.Region+".") {
+		return nil, apiError("InvalidServiceName", fmt.Sprintf("The Vpc Endpoint Service '%s' does not exist", e.Service))
+	}
+	for _, id := range e.RouteTables {
+		if _, err := get(kindRouteTable, s.RouteTables, &id); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range e.Subnets {
+		if _, err := get(kindSubnet, s.Subnets, &id); err != nil {
+			return nil, err
+		}
+	}
+	switch e.Type {
+	case "", types.VpcEndpointTypeGateway:
+		e.Type = types.VpcEndpointTypeGateway
+		if !strings.HasSuffix(e.Service, ".s3") && !strings.HasSuffix(e.Service, ".dynamodb") {
+			return nil, apiError("InvalidParameter", fmt.Sprintf("Endpoint type (Gateway) does not match available service types ([Interface]) of %s.", e.Service))
+		}
+	default:
+		if e.PrivateDNS && !(v.DNSSupport && v.DNSHostnames) {
+			return nil, apiError("InvalidParameter", "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for "+v.ID)
+		}
+		if e.Groups, err = c.groupsFor(v.ID, in.SecurityGroupIds); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// showEndpoint: API_VpcEndpoint.
+func (c *call) showEndpoint(e *vpcEndpoint) types.VpcEndpoint {
+	out := types.VpcEndpoint{
+		VpcEndpointId: &e.ID, VpcId: &e.VPC, ServiceName: &e.Service, VpcEndpointType: e.Type, State: types.StateAvailable, RouteTableIds: e.RouteTables,
+		SubnetIds: e.Subnets, NetworkInterfaceIds: e.Interfaces, PrivateDnsEnabled: &e.PrivateDNS, PolicyDocument: &e.Policy,
+		CreationTimestamp: &e.Created, OwnerId: &c.Account, RequesterManaged: aws.Bool(false), Tags: c.tagList(e.ID),
+	}
+	for _, g := range c.groupNames(e.Groups) {
+		out.Groups = append(out.Groups, types.SecurityGroupIdentifier{GroupId: g.GroupId, GroupName: g.GroupName})
+	}
+	return out
+}
+
+// ec2DescribeVpcEndpoints: API_DescribeVpcEndpoints.
+func ec2DescribeVpcEndpoints(c *call, in *ec2.DescribeVpcEndpointsInput) (*ec2.DescribeVpcEndpointsOutput, error) {
+	s, q := c.ec2(), query{in.VpcEndpointIds, in.Filters}
+	ids, err := find(c, kindEndpoint, s.Endpoints, q, func(e *vpcEndpoint, name string) ([]string, bool) {
+		switch name {
+		case "vpc-endpoint-id":
+			return one(e.ID), true
+		case "vpc-id":
+			return one(e.VPC), true
+		case "service-name":
+			return one(e.Service), true
+		case "vpc-endpoint-type":
+			return one(string(e.Type)), true
+		case "vpc-endpoint-state":
+			return []string{string(types.StateAvailable)}, true
+		}
+		return nil, false
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
+	if err != nil {
+		return nil, err
+	}
+	out := &ec2.DescribeVpcEndpointsOutput{NextToken: next}
+	for _, id := range ids {
+		out.VpcEndpoints = append(out.VpcEndpoints, c.showEndpoint(s.Endpoints[id]))
+	}
+	return out, nil
+}
+
+// ec2DeleteVpcEndpoints: API_DeleteVpcEndpoints. What can't be deleted is
+// listed in the answer; the request itself succeeds.
+func ec2DeleteVpcEndpoints(c *call, in *ec2.DeleteVpcEndpointsInput) (*ec2.DeleteVpcEndpointsOutput, error) {
+	s, out := c.ec2(), &ec2.DeleteVpcEndpointsOutput{}
+	for _, id := range in.VpcEndpointIds {
+		e := s.Endpoints[id]
+		if e == nil {
+			out.Unsuccessful = append(out.Unsuccessful, types.UnsuccessfulItem{
+				ResourceId: aws.String(id), Error: &types.UnsuccessfulItemError{Code: aws.String(kindEndpoint.notFound), Message: aws.String(kindEndpoint.missing(id).Error())},
+			})
+			continue
+		}
+		for _, n := range e.Interfaces {
+			s.dropInterface(s.Interfaces[n])
+		}
+		for _, t := range s.RouteTables {
+			kept := t.Routes[:0]
+			for _, r := range t.Routes {
+				if r.Target != e.ID {
+					kept = append(kept, r)
+				}
+			}
+			t.Routes = kept
+		}
+		deleteWhere(s, s.Endpoints, func(o *vpcEndpoint) bool { return o == e })
+	}
+	return out, nil
+}
