@@ -180,6 +180,9 @@ func (b *bucket) add(key string, v *s3Version) {
 }
 
 func (b *bucket) remove(key, id string) {
+	if len(b.Objects[key]) == 0 {
+		return
+	}
 	b.Objects[key] = slices.DeleteFunc(b.Objects[key], func(v *s3Version) bool { return v.ID == id })
 	if len(b.Objects[key]) == 0 {
 		delete(b.Objects, key)
