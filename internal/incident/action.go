@@ -142,7 +142,7 @@ type Undo struct {
 	// Proposal is the one of the step's first intent, which every later try
 	// used too: its Before is what Revert restores.
 	Proposal Proposal `json:"proposal"`
-	Result   Result   `json:"result"` // zero where the step left no outcome
+	Result   Result   `json:"result"` // zero where no try left one
 	Force    bool     `json:"force"`
 }
 

@@ -62,6 +62,18 @@ func CheckInputs(fields []Field, values map[string]any) (map[string]any, []error
 	return checked, problems
 }
 
+// typed brings inputs that went through the journal, where every number is the
+// same, back to their declared types. They were checked when they were new;
+// where the action has changed since they stay as they are, for what was done
+// must be undone all the same.
+func (s Spec) typed(inputs map[string]any) map[string]any {
+	checked, problems := CheckInputs(s.Inputs, inputs)
+	if len(problems) > 0 {
+		return inputs
+	}
+	return checked
+}
+
 // Check returns v as the field's own Go type, or says why it does not fit.
 func (f Field) Check(v any) (any, error) {
 	c, ok := f.convert(v)

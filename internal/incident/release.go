@@ -83,7 +83,7 @@ func (p Planner) undo(plan Plan, group []LiveStep, newer []string, force bool) [
 		}
 		step := StepPlan{
 			ID: id, Target: l.Step.Target, Title: l.Step.Title, Action: l.Step.Action,
-			Needs: slices.Clone(newer), Inputs: l.Status.Intent.Inputs, Impact: spec.Impact,
+			Needs: slices.Clone(newer), Inputs: spec.typed(l.Status.Intent.Inputs), Impact: spec.Impact,
 			Asks: ApprovalAuto.asks(spec.Impact), Timeout: spec.Timeout, OnFailure: Stop, Undo: l.undo(force),
 		}
 		for _, later := range group {
@@ -100,10 +100,8 @@ func (p Planner) undo(plan Plan, group []LiveStep, newer []string, force bool) [
 func (l LiveStep) undo(force bool) *Undo {
 	u := &Undo{
 		Run: l.Run.ID, Step: l.Step.ID, State: l.Status.State, Inputs: l.Status.Intent.Inputs,
-		Token: l.Status.Intent.Token, Proposal: l.Status.Intent.Proposal, Force: force,
-	}
-	if l.Status.Outcome != nil {
-		u.Result = l.Status.Outcome.Result
+		Token: l.Status.Intent.Token, Proposal: l.Status.Intent.Proposal,
+		Result: l.Status.Result, Force: force,
 	}
 	if u.State == Running {
 		u.State = Unknown // whoever plans a release holds the case: nobody is at it

@@ -1,6 +1,7 @@
 package incident_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -183,5 +184,37 @@ func TestWhatAKilledRunWasAtIsUndoneAsUnknown(t *testing.T) {
 	b.start(incident.Playbook{}, plan, "release-1")
 	if v := b.world.get("a@i-a"); v != "off" {
 		t.Errorf("a is %s", v)
+	}
+}
+
+func TestUndoingKnowsWhatAnEarlierTryHadSet(t *testing.T) {
+	b := newBench(t)
+	b.fake("fake.disruptive").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		return incident.Result{Applied: []byte(`"half"`)}, errors.New("AWS said no")
+	}
+	s := step("a", "disruptive")
+	s.With = map[string]incident.Expr{"number": literal(5)}
+	pb := playbook(s)
+	b.run(pb)
+	b.world.failures["a@i-a"] = []string{"apply"} // fails before it leaves a result
+	b.resume(pb, "run-1")
+	plan := b.planRelease()
+	if u := plan.Steps[0].Undo; string(u.Result.Applied) != `"half"` {
+		t.Errorf("got %+v", u)
+	}
+	if n := plan.Steps[0].Inputs["number"]; n != int64(5) {
+		t.Errorf("number is a %T", n)
+	}
+}
+
+func TestDriftThatShowsOnlyDuringTheReleaseNamesTheWayOn(t *testing.T) {
+	b := newBench(t)
+	pb := playbook(step("a", "disruptive"))
+	b.run(pb)
+	plan := b.planRelease()
+	b.world.set("a@i-a", "changed")
+	s := status(b.start(incident.Playbook{}, plan, "release-1"), "a")
+	if s.State != incident.Failed || s.Intent != nil || !strings.Contains(s.Hint, "--force") {
+		t.Errorf("got %+v", s)
 	}
 }

@@ -221,7 +221,7 @@ func (e *execution) schedule() {
 				started[k], settled[k] = true, true
 			case stopped[step.Target] != "":
 				started[k] = true
-				e.skip(step, SkipBlocked, stopped[step.Target])
+				e.block(step, stopped[step.Target])
 			case ready(step):
 				started[k] = true
 				busy++
@@ -270,8 +270,12 @@ func (e *execution) status(k StepKey) StepStatus {
 	return *e.state.Run(e.id).Steps[k]
 }
 
-func (e *execution) skip(step StepPlan, cause SkipCause, reason string) {
-	e.settle(step, StepOutcome{State: Skipped, Skip: cause, Reason: reason})
+// block skips a step whose target has stopped. One that was tried before keeps
+// its state: it may have changed something.
+func (e *execution) block(step StepPlan, reason string) {
+	if e.status(step.Key()).Intent == nil {
+		e.settle(step, StepOutcome{State: Skipped, Skip: SkipBlocked, Reason: reason})
+	}
 }
 
 // end reads the run's outcome off its steps.

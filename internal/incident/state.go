@@ -52,6 +52,9 @@ type StepStatus struct {
 	// proposal: a fresh read could show our own isolation as the state before.
 	Intent  *StepIntent
 	Outcome *StepOutcome // of the last try; nil while there is none
+	// Result is the last one that any try left: a later try that failed early
+	// does not unmake what an earlier one set.
+	Result Result
 	// Records are the data of the other entries of the step (step.record,
 	// evidence.item, custody, cleanroom, note), oldest first.
 	Records map[EntryType][]json.RawMessage
@@ -301,6 +304,9 @@ func (s *StepStatus) add(e Entry) error {
 			return err
 		}
 		s.State, s.Outcome, s.Ended, s.Error, s.Hint = d.State, &d, e.Time, d.Error, d.Hint
+		if d.Result.Outputs != nil || d.Result.Applied != nil {
+			s.Result = d.Result
+		}
 		return nil
 	case EntryCallIntent, EntryCallResult, EntryCallCount:
 		return s.call(e)

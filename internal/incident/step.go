@@ -55,17 +55,14 @@ func (e *execution) count(step StepPlan) {
 
 // attempt tries the step once. Its error is the step's failure, or the interrupt.
 func (e *execution) attempt(ctx context.Context, step StepPlan) (StepOutcome, error) {
+	spec, _ := e.Registry.Spec(step.Action)
 	status := e.status(step.Key())
 	req := e.request(step, status)
 	var proposal Proposal
 	if status.Intent != nil {
-		inputs, err := e.typed(step, status.Intent.Inputs)
-		if err != nil {
-			return StepOutcome{}, err
-		}
-		req.Resumed, req.Inputs, proposal = true, inputs, status.Intent.Proposal
+		req.Resumed, req.Inputs, proposal = true, spec.typed(status.Intent.Inputs), status.Intent.Proposal
 	} else {
-		why, inputs, err := e.decide(step)
+		why, inputs, err := e.decide(step, spec)
 		if err != nil || why != "" {
 			return StepOutcome{State: Skipped, Skip: SkipCondition, Reason: why}, err
 		}
@@ -147,13 +144,12 @@ func (e *execution) request(step StepPlan, status StepStatus) Request {
 
 // decide evaluates what only the run could know: whether the step's condition
 // holds (why is empty then), and its inputs.
-func (e *execution) decide(step StepPlan) (why string, inputs map[string]any, err error) {
+func (e *execution) decide(step StepPlan, spec Spec) (why string, inputs map[string]any, err error) {
 	if step.Skip != "" {
 		return step.Skip, nil, nil
 	}
 	if step.When == "" && len(step.Deferred) == 0 {
-		inputs, err = e.typed(step, step.Inputs)
-		return "", inputs, err
+		return "", spec.typed(step.Inputs), nil
 	}
 	s, ok := e.pb.step(step.ID)
 	if !ok {
@@ -172,17 +168,8 @@ func (e *execution) decide(step StepPlan) (why string, inputs map[string]any, er
 			return conditionFalse(*s.When), nil, nil
 		}
 	}
-	spec, _ := e.Registry.Spec(step.Action)
 	inputs, _, problems := s.inputs(spec, scope, false)
 	return "", inputs, errors.Join(problems...)
-}
-
-// typed brings inputs that went through the journal, where every number is the
-// same, back to their declared types.
-func (e *execution) typed(step StepPlan, inputs map[string]any) (map[string]any, error) {
-	spec, _ := e.Registry.Spec(step.Action)
-	checked, problems := CheckInputs(spec.Inputs, inputs)
-	return checked, errors.Join(problems...)
 }
 
 // scope is what expressions of the target's steps can see: steps that have
