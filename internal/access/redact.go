@@ -84,7 +84,10 @@ func body(r io.Reader) any {
 func redactText(v reflect.Value, secret bool) any {
 	s := v.String()
 	switch {
-	case v.Type() != reflect.TypeFor[string](): // an enumeration
+	case v.Type() != reflect.TypeFor[string](): // an enumeration; never empty where it is set
+		if s == "" {
+			return nil
+		}
 		return s
 	case secret || hasSecret(s):
 		return dropped

@@ -1,0 +1,114 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestARateIsNeverExceeded: however calls arrive, in no stretch of time are
+// more let through than the bucket holds and refills.
+func TestARateIsNeverExceeded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		store := &memory{now: start}
+		l := newLimits(jumping{store})
+		operation := rapid.SampledFrom([]string{"DescribeInstances", "CreateSnapshots", "TerminateInstances"}).Draw(t, "operation")
+		_, b := budgetOf("ec2", operation)
+		var passed []time.Time
+		for range rapid.IntRange(1, 400).Draw(t, "calls") {
+			store.Advance(store.Load().Add(time.Duration(rapid.IntRange(0, 200).Draw(t, "pause")) * time.Millisecond))
+			if err := l.wait(context.Background(), "1", "r", "ec2", operation); err != nil {
+				t.Fatal(err)
+			}
+			passed = append(passed, store.Load())
+		}
+		for i := range passed {
+			for j := i; j < len(passed); j++ {
+				most := float64(b.burst) + float64(b.perSecond)*passed[j].Sub(passed[i]).Seconds()
+				if n := float64(j - i + 1); n > most+0.001 {
+					t.Fatalf("%v calls in %s, allowed %.2f", n, passed[j].Sub(passed[i]), most)
+				}
+			}
+		}
+	})
+}
+
+// jumping is a clock on which sleeping moves the time, for one goroutine.
+type jumping struct{ *memory }
+
+func (j jumping) Now() time.Time { return j.Load() }
+
+func (j jumping) Sleep(ctx context.Context, d time.Duration) error {
+	j.Advance(j.Load().Add(d))
+	return ctx.Err()
+}
+
+func (j jumping) WithTimeout(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
+
+func TestSideBySideCallsShareABudget(t *testing.T) {
+	clk := newClock()
+	l := newLimits(clk)
+	var mu sync.Mutex
+	var passed []time.Time
+	var all sync.WaitGroup
+	const calls = 80
+	for range calls {
+		all.Go(func() {
+			if err := l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots"); err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			passed = append(passed, clk.Now())
+		})
+	}
+	all.Wait()
+	slices.SortFunc(passed, time.Time.Compare)
+	// 50 at once, the other 30 at 5 a second.
+	if got := passed[calls-1].Sub(start); got < 6*time.Second {
+		t.Errorf("all passed after %s", got)
+	}
+}
+
+func TestAccountsAndRegionsHaveTheirOwnBudgets(t *testing.T) {
+	clk := newClock()
+	l := newLimits(clk)
+	for _, account := range []string{"1", "2"} {
+		for _, region := range []string{"a", "b"} {
+			for range ec2Change.burst {
+				if err := l.wait(t.Context(), account, region, "ec2", "CreateSnapshots"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if !clk.Now().Equal(start) {
+		t.Errorf("waited until %s", clk.Now())
+	}
+}
+
+func TestGivingUpTakesNothingFromTheBudget(t *testing.T) {
+	store := &memory{now: start}
+	l := newLimits(jumping{store})
+	for range ec2Change.burst {
+		_ = l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if err := l.wait(ctx, "1", "r", "ec2", "CreateSnapshots"); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	before := store.Load()
+	if err := l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots"); err != nil || store.Load().Sub(before) > 250*time.Millisecond {
+		t.Errorf("waited %s, %v", store.Load().Sub(before), err)
+	}
+}
