@@ -56,7 +56,7 @@ func (ops operations) trail() {
 // events, which LookupEvents never returns.
 // https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
 func (s *trailState) record(c *call, name string, in any, err error) {
-	if c.service == "ebs" || c.service == "s3" && !strings.Contains(name, "Bucket") && !strings.Contains(name, "LockConfiguration") {
+	if c.service == "ebs" || c.service == "s3" && !bucketCall.MatchString(name) {
 		return
 	}
 	params := eventParameters(in)
@@ -112,6 +112,9 @@ func smallNames(v any) any {
 	}
 	return v
 }
+
+// bucketCall: the calls of S3 that are about a bucket, not an object.
+var bucketCall = regexp.MustCompile(`Bucket|ObjectLockConfiguration|PublicAccessBlock`)
 
 var (
 	resourceID    = regexp.MustCompile(`^(?:[a-z]{1,8}-(?:[a-z]+-)?[0-9a-f]{17}|arn:aws:.*)$`)

@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // put sets a key of a map that may not have been made yet: a world read from
@@ -31,3 +32,9 @@ func nilIfEmpty(s string) *string {
 	}
 	return &s
 }
+
+// seconds reads a duration as most APIs write it.
+func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }
+
+// inSeconds writes it.
+func inSeconds(d time.Duration) *int32 { return new(int32(d / time.Second)) }

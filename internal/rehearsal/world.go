@@ -15,6 +15,9 @@ type world struct {
 	Seed     int64  `json:"seed"`
 	IDs      uint64 `json:"ids"` // handed out so far
 	Suspect  string `json:"suspect"`
+	Alert    Alert  `json:"alert"`
+
+	Intruder *intruder `json:"intruder,omitempty"`
 
 	Now         time.Time `json:"now"`              // of the last call
 	Caller      string    `json:"caller"`           // ARN
@@ -98,7 +101,8 @@ func (w *world) live() bool {
 	changed = w.CloudFormation.tick(w) || changed
 	changed = w.ELB.tick(w) || changed
 	changed = w.Classic.tick(w) || changed
-	return w.AutoScaling.tick(w) || changed
+	changed = w.AutoScaling.tick(w) || changed
+	return w.Intruder.tick(w) || changed
 }
 
 // denied reports whether the caller lacks the permission for an IAM action.
