@@ -46,7 +46,9 @@ type StepPlan struct {
 	Timeout   time.Duration `json:"timeout"`
 	OnFailure OnFailure     `json:"on_failure"`
 	Provides  []Capability  `json:"provides,omitempty"`
-	// Proposal is nil where an input is deferred: it is made when the step starts.
+	// Proposal is nil where it can be made only when the step starts: an input
+	// is deferred, the condition is open and the target can't be read for the step, or,
+	// in a release, another step of the same action is undone first.
 	Proposal *Proposal `json:"proposal,omitempty"`
 	// Undo is set in a release.
 	Undo *Undo `json:"undo,omitempty"`

@@ -491,3 +491,15 @@ func TestAStepThatMayHaveHappenedIsNeverCalledSkipped(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 }
+
+func TestNothingLiesBetweenTheReadingAndTheAct(t *testing.T) {
+	b := newBench(t)
+	b.runner.MaxParallel = 1
+	one, two := step("one", "additive"), step("two", "additive")
+	one.With = map[string]incident.Expr{"switch": literal("shared")}
+	two.With = one.With
+	r := b.run(playbook(one, two)) // side by side, at one place
+	seen := []string{string(status(r, "one").Intent.Proposal.Before), string(status(r, "two").Intent.Proposal.Before)}
+	slices.Sort(seen)
+	wantEqual(t, "states before", seen, []string{`"off"`, `"on"`})
+}

@@ -53,8 +53,13 @@ func (e *execution) count(step StepPlan) {
 	}
 }
 
-// attempt tries the step once. Its error is the step's failure, or the interrupt.
+// attempt tries the step once. Its error is the step's failure, or the
+// interrupt. It holds one of the places at work all the while, so that nothing
+// lies between the reading of the state before and the act, except while it
+// waits for an answer.
 func (e *execution) attempt(ctx context.Context, step StepPlan) (StepOutcome, error) {
+	e.acquire()
+	defer e.release()
 	spec, _ := e.Registry.Spec(step.Action)
 	status := e.status(step.Key())
 	req := e.request(step, status)
@@ -63,8 +68,11 @@ func (e *execution) attempt(ctx context.Context, step StepPlan) (StepOutcome, er
 		req.Resumed, req.Inputs, proposal = true, spec.typed(status.Intent.Inputs), status.Intent.Proposal
 	} else {
 		why, inputs, err := e.decide(step, spec)
-		if err != nil || why != "" {
-			return StepOutcome{State: Skipped, Skip: SkipCondition, Reason: why}, err
+		if err != nil {
+			return StepOutcome{}, err
+		}
+		if why != "" {
+			return StepOutcome{State: Skipped, Skip: SkipCondition, Reason: why}, nil
 		}
 		req.Inputs = inputs
 		agreed, answer, err := e.agree(ctx, step, req)
@@ -79,10 +87,6 @@ func (e *execution) attempt(ctx context.Context, step StepPlan) (StepOutcome, er
 	if err := e.guard(step, proposal); err != nil {
 		return StepOutcome{}, err
 	}
-	if !e.acquire() {
-		return StepOutcome{}, context.Cause(e.ctx)
-	}
-	defer e.release()
 	return e.try(ctx, step, req, proposal, status.Tries+1)
 }
 
@@ -97,19 +101,9 @@ func rejection(a Approval) string {
 	return reason
 }
 
-// acquire waits for a place among the steps at work; false: interrupted.
-func (e *execution) acquire() bool {
-	select {
-	case e.slots <- struct{}{}:
-	case <-e.ctx.Done():
-		return false
-	}
-	if e.ctx.Err() != nil { // select picks at random where both hold
-		e.release()
-		return false
-	}
-	return true
-}
+// acquire waits for a place among the steps at work. After an interrupt one
+// comes free as soon as a call in flight is over.
+func (e *execution) acquire() { e.slots <- struct{}{} }
 
 func (e *execution) release() { <-e.slots }
 
@@ -215,7 +209,9 @@ func (e *execution) agree(ctx context.Context, step StepPlan, req Request) (Prop
 		if covered {
 			return proposal, Approval{Approved: true}, nil
 		}
+		e.release()
 		answer, err := e.ask(ctx, step, proposal, why)
+		e.acquire()
 		if err != nil || !answer.Approved || answer.How == HowYes {
 			return proposal, answer, err
 		}
@@ -223,10 +219,9 @@ func (e *execution) agree(ctx context.Context, step StepPlan, req Request) (Prop
 }
 
 func (e *execution) replan(ctx context.Context, step StepPlan, req Request) (Proposal, error) {
-	if !e.acquire() {
+	if e.ctx.Err() != nil {
 		return Proposal{}, context.Cause(e.ctx)
 	}
-	defer e.release()
 	limited, cancel := e.limit(ctx, step)
 	defer cancel()
 	proposal, err := planned(limited, e.Registry[step.Action], req)
@@ -334,9 +329,9 @@ func (e *execution) try(ctx context.Context, step StepPlan, req Request, p Propo
 		if err := e.anchor(ctx); err != nil {
 			return StepOutcome{}, err
 		}
-		if e.ctx.Err() != nil {
-			return StepOutcome{}, context.Cause(e.ctx)
-		}
+	}
+	if e.ctx.Err() != nil {
+		return StepOutcome{}, context.Cause(e.ctx)
 	}
 	intent := StepIntent{Action: step.Action, Inputs: req.Inputs, Proposal: p, Token: req.Token, Try: n, Undo: step.Undo}
 	if err := e.append(e.draft(step, EntryStepIntent, intent)); err != nil {
