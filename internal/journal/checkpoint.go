@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -42,9 +43,14 @@ func openCheckpoint(publicKey, caseID string, c incident.Checkpoint) (head, erro
 	if err != nil {
 		return head{}, fmt.Errorf("public key %q: %w", publicKey, err)
 	}
-	cp, _, _, err := log.ParseCheckpoint([]byte(c.Note), origin(caseID), verifier)
+	cp, _, signed, err := log.ParseCheckpoint([]byte(c.Note), origin(caseID), verifier)
 	if err != nil {
 		return head{}, err
+	}
+	for _, s := range signed.Sigs { // note.Open ignores the unused bits of the last digit
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+			return head{}, fmt.Errorf("its signature: %w", err)
+		}
 	}
 	h := head{size: cp.Size}
 	if copy(h.root[:], cp.Hash) != tlog.HashSize || len(cp.Hash) != tlog.HashSize {

@@ -70,7 +70,7 @@ func Open(ctx context.Context, dir string, key Key, clock incident.Clock) (*Jour
 		dir: dir, lock: lock, key: key, clock: clock, self: Self(),
 		closed: make(chan struct{}), changed: make(chan struct{}),
 	}
-	if j.db, err = openDB(path, false, readerPatience); err != nil {
+	if j.db, err = openDB(path, readWrite, readerPatience); err != nil {
 		if errors.Is(err, bbolt.ErrTimeout) {
 			err = &HeldError{Dir: dir}
 		}

@@ -48,7 +48,11 @@ func readAny(ctx context.Context, dir string, from uint64) ([]record, error) {
 }
 
 func readFile(dir string, from uint64) ([]record, error) {
-	db, err := openDB(filepath.Join(dir, File), true, lockPatience)
+	use := readMore
+	if from == 0 {
+		use = readOnly
+	}
+	db, err := openDB(filepath.Join(dir, File), use, lockPatience)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type Handler struct {
 
 // lastWords is how long, in real time, a client may take to read what is left
 // for it when the holder ends. A stopped terminal must not keep a run from ending.
-const lastWords = 2 * time.Second
+const lastWords = time.Second
 
 // maxProgress is how many reports of progress wait for a slow follower before
 // new ones are dropped.

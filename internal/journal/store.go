@@ -53,9 +53,18 @@ func guarded(path string, f func() error) (err error) {
 	return f()
 }
 
-// openDB opens the database and makes sure that the file is as long as it says.
-// It waits at most timeout for the file's lock, then fails with bbolt.ErrTimeout.
-func openDB(path string, readOnly bool, timeout time.Duration) (*bbolt.DB, error) {
+// access is what a database is opened for.
+type access int
+
+const (
+	readMore access = iota // a further page of what was checked a moment ago
+	readOnly
+	readWrite
+)
+
+// openDB opens the database and makes sure that bbolt can walk it safely. It waits
+// at most timeout for the file's lock, then fails with bbolt.ErrTimeout.
+func openDB(path string, use access, timeout time.Duration) (*bbolt.DB, error) {
 	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", filepath.Dir(path), ErrNoCase)
 	} else if err != nil {
@@ -67,8 +76,9 @@ func openDB(path string, readOnly bool, timeout time.Duration) (*bbolt.DB, error
 	var db *bbolt.DB
 	err := guarded(path, func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout:  timeout,
-			ReadOnly: readOnly,
+			Timeout:         timeout,
+			ReadOnly:        use != readWrite,
+			PreLoadFreelist: use != readMore, // here, where a panic is caught
 			OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
 				file, err = os.OpenFile(name, flag&^os.O_CREATE, mode)
 				return file, err
@@ -77,7 +87,7 @@ func openDB(path string, readOnly bool, timeout time.Duration) (*bbolt.DB, error
 		if err != nil {
 			return err
 		}
-		return db.View(checkLength(path))
+		return db.View(func(tx *bbolt.Tx) error { return checkFile(tx, use) })
 	})
 	if err == nil {
 		return db, nil
@@ -97,20 +107,24 @@ func openDB(path string, readOnly bool, timeout time.Duration) (*bbolt.DB, error
 	return nil, err
 }
 
-func checkLength(path string) func(*bbolt.Tx) error {
-	return func(tx *bbolt.Tx) error {
-		info, err := os.Stat(path)
-		if err != nil {
+func checkFile(tx *bbolt.Tx, use access) error {
+	path := tx.DB().Path()
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() < tx.Size() {
+		return &CorruptError{Path: path, Reason: fmt.Sprintf("it is cut off: %d bytes of %d", info.Size(), tx.Size())}
+	}
+	if use != readMore {
+		if err := checkPages(tx); err != nil {
 			return err
 		}
-		if info.Size() < tx.Size() {
-			return &CorruptError{Path: path, Reason: fmt.Sprintf("it is cut off: %d bytes of %d", info.Size(), tx.Size())}
-		}
-		if tx.Bucket(entriesBucket) == nil || tx.Bucket(hashesBucket) == nil {
-			return &CorruptError{Path: path, Reason: "it is not a journal"}
-		}
-		return nil
 	}
+	if tx.Bucket(entriesBucket) == nil || tx.Bucket(hashesBucket) == nil {
+		return &CorruptError{Path: path, Reason: "it is not a journal"}
+	}
+	return nil
 }
 
 // readPage returns the entries from a number on, as far as one page goes; none

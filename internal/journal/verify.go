@@ -215,7 +215,7 @@ func verifyDir(ctx context.Context, dir string, anchors []incident.Checkpoint) (
 // proves, with the one made from the entries. The holder of a live case has it
 // open; then it is not checked.
 func (v *verifier) checkStored(dir string) error {
-	db, err := openDB(filepath.Join(dir, File), true, lockPatience)
+	db, err := openDB(filepath.Join(dir, File), readMore, lockPatience)
 	if errors.Is(err, bbolt.ErrTimeout) {
 		return nil
 	} else if err != nil {

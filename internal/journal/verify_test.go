@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -197,7 +198,7 @@ func TestAForgedEntryChainedAnewIsFound(t *testing.T) {
 func TestAFileCutOffAtAnyLengthIsFound(t *testing.T) {
 	dir, key := finished(t, 30)
 	whole := must(os.ReadFile(filepath.Join(dir, File)))
-	db := must(openDB(filepath.Join(dir, File), true, lockPatience))
+	db := must(openDB(filepath.Join(dir, File), readOnly, lockPatience))
 	var used int64
 	must(0, db.View(func(tx *bbolt.Tx) error { used = tx.Size(); return nil }))
 	must(0, db.Close())
@@ -249,6 +250,37 @@ func TestAFlippedByteOfTheFileIsFoundOrHarmless(t *testing.T) {
 		if _, err := Verify(t.Context(), dir); err != nil {
 			t.Errorf("after putting everything back: %v", err)
 		}
+	}
+}
+
+// Each page of the tree in turn refers to itself, to its root, or to nowhere.
+func TestPagesThatReferWronglyAreFound(t *testing.T) {
+	dir, key := finished(t, 200)
+	path := filepath.Join(dir, File)
+	whole := must(os.ReadFile(path))
+	size := os.Getpagesize()
+	damaged := 0
+	for start := 2 * size; start < len(whole); start += size {
+		if binary.NativeEndian.Uint16(whole[start+8:]) != branchPage {
+			continue
+		}
+		for _, to := range []uint64{0, uint64(start / size), 1 << 40} {
+			b := bytes.Clone(whole)
+			binary.NativeEndian.PutUint64(b[start+pageHeader+8:], to)
+			must(0, os.WriteFile(path, b, 0o600))
+			_, err := Verify(t.Context(), dir)
+			if err == nil {
+				continue // a page that is no longer in use
+			}
+			wantWrong(t, err, -1, fmt.Sprintf("page %d refers to page %d", start/size, to))
+			if _, err := Open(t.Context(), dir, key, newClock()); err == nil {
+				t.Errorf("page %d refers to page %d, and the journal was opened", start/size, to)
+			}
+			damaged++
+		}
+	}
+	if damaged == 0 {
+		t.Error("no page in use was damaged")
 	}
 }
 
