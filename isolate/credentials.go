@@ -175,6 +175,9 @@ func describeDenial(p *incident.Proposal, inst ec2types.Instance, g grant, scope
 	if scope == scopeRole {
 		after += " and to every session of the role issued before this step"
 	}
+	if same(g.Previous, &g.Document) {
+		return // an earlier run of this case put it
+	}
 	p.Changes = append(p.Changes, incident.Change{Resource: "role " + g.Role, What: "inline policy " + g.Policy, Before: policyWords(g.Previous, g), After: after})
 }
 

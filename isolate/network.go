@@ -203,52 +203,6 @@ func (w *wired) requires(ctx context.Context) ([]incident.Capability, error) {
 	return nil, nil
 }
 
-// residual is what passes in spite of the cut (aws-facts: "Network isolation").
-func residual(interfaces []ec2types.NetworkInterface) []incident.Exposure {
-	all := []incident.Exposure{
-		{
-			Path:   "VPC resolver (DNS), instance metadata service, time service",
-			Reason: "security groups don't filter them: data can leave in DNS queries",
-		},
-	}
-	for _, n := range interfaces {
-		name := wireOf(n).name()
-		timeout := "by default 432,000 s, 350 s on Nitro v6"
-		if c := n.ConnectionTrackingConfiguration; c != nil && c.TcpEstablishedTimeout != nil {
-			timeout = fmt.Sprintf("here %d s", *c.TcpEstablishedTimeout)
-		}
-		all = append(all, incident.Exposure{
-			Path: "connections of " + name + " open at the cut",
-			Reason: "what is tracked, inside the subnet and beyond, lives on until it is idle for TcpEstablishedTimeout (" + timeout +
-				"): a shell that beacons does not end",
-		})
-		if address := publicAddress(n); address != "" {
-			all = append(all, incident.Exposure{
-				Path: "public address " + address + " of " + name, Reason: "it stays associated: connections through it that are tracked live on",
-			})
-		}
-		if n.InterfaceType == ec2types.NetworkInterfaceTypeTrunk {
-			all = append(all, incident.Exposure{
-				Path: "branch interfaces of " + name, Reason: "containers' interfaces on a trunk have security groups of their own, which are not replaced",
-			})
-		}
-	}
-	return all
-}
-
-func publicAddress(n ec2types.NetworkInterface) string {
-	var all []string
-	for _, a := range n.PrivateIpAddresses {
-		if a.Association != nil && a.Association.PublicIp != nil {
-			all = append(all, *a.Association.PublicIp)
-		}
-	}
-	if len(all) == 0 && n.Association != nil && n.Association.PublicIp != nil {
-		all = append(all, *n.Association.PublicIp)
-	}
-	return strings.Join(all, ", ")
-}
-
 // Apply gives every interface of the plan the isolation group of its VPC.
 func (a *network) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
 	before, err := recall[wiring](p.Before)
@@ -268,11 +222,13 @@ func (a *network) Apply(ctx context.Context, req incident.Request, p incident.Pr
 		}
 	}
 	interfaces := []string{}
+	var unplanned error
 	for _, n := range w.interfaces {
 		now := wireOf(n)
 		if !slices.ContainsFunc(before.Interfaces, func(b wire) bool { return b.ID == now.ID }) {
-			return incident.Result{}, incident.WithHint(fmt.Errorf("%s: it was attached after the plan was made", now.name()),
-				"plan again: its groups have to be recorded before they are replaced")
+			unplanned = incident.WithHint(fmt.Errorf("%s: it was attached after the plan was made, and is not cut off", now.name()),
+				"run the step anew: the interface's groups have to be recorded before they are replaced")
+			continue
 		}
 		interfaces = append(interfaces, now.ID)
 		if now.only(set.Groups[now.VPC]) {
@@ -281,6 +237,9 @@ func (a *network) Apply(ctx context.Context, req incident.Request, p incident.Pr
 		if err := w.put(ctx, req.Clock, now, []string{set.Groups[now.VPC]}); err != nil {
 			return incident.Result{}, err
 		}
+	}
+	if unplanned != nil {
+		return incident.Result{}, unplanned
 	}
 	return result(set, interfaces)
 }

@@ -76,10 +76,13 @@ func instanceName(i ec2types.Instance) string {
 	return label(aws.ToString(i.InstanceId), tagOf(i.Tags, "Name"))
 }
 
-// label puts a name behind an ID, where there is one.
+// label puts a name behind an ID, where there are both.
 func label(id, name string) string {
-	if name == "" {
+	switch {
+	case name == "":
 		return id
+	case id == "":
+		return name
 	}
 	return id + " (" + name + ")"
 }

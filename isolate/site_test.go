@@ -1,0 +1,357 @@
+package isolate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/rehearsal"
+)
+
+// tester is what a test and a property test have in common.
+type tester interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// site is a simulated account, and what its actions called.
+type site struct {
+	t      tester
+	ctx    context.Context
+	acct   *rehearsal.Account
+	cfg    aws.Config
+	target incident.Target
+	acts   map[string]incident.Reverter
+	caseID string
+
+	mu    sync.Mutex
+	calls []string // IAM actions, in order
+	crash crash
+}
+
+// crash kills the process, so to speak, at its Nth changing call.
+type crash struct {
+	at    int  // from 1; 0: never
+	after bool // the call is made, its answer is lost
+	seen  int
+}
+
+var errKilled = errors.New("killed")
+
+func newSite(t tester, seed int64) *site {
+	t.Helper()
+	a, err := rehearsal.Create("", "web-tier", seed)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	alert := a.Alert()
+	s := &site{
+		t: t, ctx: context.Background(), acct: a, caseID: "INC-42", cfg: a.Config(alert.Region),
+		target: incident.Target{Account: alert.Account, Region: alert.Region, Instance: alert.Instance},
+		acts:   make(map[string]incident.Reverter),
+	}
+	watched := s.cfg.Copy()
+	watched.APIOptions = append(watched.APIOptions, s.watch)
+	for _, action := range Actions(func(context.Context, incident.Target) (aws.Config, error) { return watched, nil }) {
+		s.acts[action.Spec().Name] = action.(incident.Reverter)
+	}
+	return s
+}
+
+// watch counts every call and crashes where it is told to.
+func (s *site) watch(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("Watch",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			op := awsmiddleware.GetOperationName(ctx)
+			killed, after := s.note(service(awsmiddleware.GetServiceID(ctx))+":"+op, changes(op))
+			if killed && !after {
+				return middleware.InitializeOutput{}, middleware.Metadata{}, errKilled
+			}
+			out, meta, err := next.HandleInitialize(ctx, in)
+			if killed {
+				return middleware.InitializeOutput{}, meta, errKilled
+			}
+			return out, meta, err
+		}), middleware.After)
+}
+
+func (s *site) note(call string, changing bool) (killed, after bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, call)
+	if !changing {
+		return false, false
+	}
+	s.crash.seen++
+	return s.crash.seen == s.crash.at, s.crash.after
+}
+
+func service(id string) string {
+	if strings.HasPrefix(id, "Elastic Load Balancing") {
+		return "elasticloadbalancing"
+	}
+	return strings.ToLower(strings.ReplaceAll(id, " ", ""))
+}
+
+func changes(operation string) bool {
+	for _, p := range []string{"Describe", "Get", "List"} {
+		if strings.HasPrefix(operation, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// crashAt arms the crash; from now on, calls are counted anew.
+func (s *site) crashAt(n int, after bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.crash, s.calls = crash{at: n, after: after}, nil
+}
+
+// changed lists the changing calls since crashAt.
+func (s *site) changed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.calls), func(c string) bool {
+		_, op, _ := strings.Cut(c, ":")
+		return !changes(op)
+	})
+}
+
+// step is a step of a run on the site: one action and how far it came.
+type step struct {
+	name     string
+	inputs   map[string]any
+	proposal incident.Proposal
+	result   incident.Result
+	state    incident.StepState
+}
+
+func (s *site) request(st *step) incident.Request {
+	inputs := make(map[string]any)
+	for _, f := range s.acts[st.name].Spec().Inputs {
+		inputs[f.Name] = f.Default
+	}
+	maps.Copy(inputs, st.inputs)
+	return incident.Request{
+		Case: incident.Case{ID: s.caseID}, Run: "r1", Step: st.name, Target: s.target, Inputs: inputs,
+		Clock: s.acct.Clock(), Progress: func(incident.Progress) {},
+	}
+}
+
+func (s *site) plan(name string, inputs map[string]any) (*step, error) {
+	st := &step{name: name, inputs: inputs}
+	p, err := s.acts[name].Plan(s.ctx, s.request(st))
+	st.proposal = journaled(s.t, p)
+	return st, err
+}
+
+// journaled is what a value is after it went through the journal.
+func journaled[T any](t tester, v T) T {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	var out T
+	if err := json.Unmarshal(b, &out); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return out
+}
+
+// start reads the before-state once more and applies, as the engine does.
+func (s *site) start(st *step) error {
+	req := s.request(st)
+	approved := st.proposal
+	req.Planned = &approved
+	p, err := s.acts[st.name].Plan(s.ctx, req)
+	if err != nil {
+		return err
+	}
+	st.proposal = journaled(s.t, p)
+	return s.try(st, false)
+}
+
+// try applies and verifies from the journaled proposal.
+func (s *site) try(st *step, resumed bool) error {
+	req := s.request(st)
+	req.Resumed = resumed
+	st.state = incident.Unknown
+	r, err := s.acts[st.name].Apply(s.ctx, req, st.proposal)
+	if err != nil {
+		return err
+	}
+	st.result = journaled(s.t, r)
+	if _, err = s.acts[st.name].Verify(s.ctx, req, st.proposal, st.result); err != nil {
+		return err
+	}
+	st.state = incident.Succeeded
+	return nil
+}
+
+// do plans and runs one step, which has to go well.
+func (s *site) do(name string, inputs map[string]any) *step {
+	s.t.Helper()
+	st, err := s.plan(name, inputs)
+	if err != nil {
+		s.t.Fatalf("plan %s: %v", name, err)
+	}
+	if err := s.start(st); err != nil {
+		s.t.Fatalf("%s: %v", name, err)
+	}
+	return st
+}
+
+func (s *site) undoing(st *step, force bool) incident.Request {
+	req := s.request(st)
+	req.Run = "r2"
+	req.Undo = &incident.Undo{Run: "r1", Step: st.name, State: st.state, Inputs: req.Inputs, Proposal: st.proposal, Result: st.result, Force: force}
+	return req
+}
+
+func (s *site) planUndo(st *step, force bool) (incident.Proposal, error) {
+	return s.acts[st.name].PlanRevert(s.ctx, s.undoing(st, force))
+}
+
+func (s *site) undo(st *step, force bool) error {
+	req := s.undoing(st, force)
+	p, err := s.acts[st.name].PlanRevert(s.ctx, req)
+	if err != nil {
+		return err
+	}
+	_, err = s.acts[st.name].Revert(s.ctx, req, journaled(s.t, p))
+	return err
+}
+
+// undoAll undoes the steps, the last one first; each has to go well.
+func (s *site) undoAll(steps ...*step) {
+	s.t.Helper()
+	for _, st := range slices.Backward(steps) {
+		if err := s.undo(st, false); err != nil {
+			s.t.Fatalf("undo %s: %v", st.name, err)
+		}
+	}
+}
+
+func (s *site) ec2() *ec2.Client                 { return ec2.NewFromConfig(s.cfg) }
+func (s *site) iam() *iam.Client                 { return iam.NewFromConfig(s.cfg) }
+func (s *site) autoscaling() *autoscaling.Client { return autoscaling.NewFromConfig(s.cfg) }
+func (s *site) balancers() balancers             { return newBalancers(s.cfg) }
+
+// must gives the output of a call that has to go well.
+func must[T any](t tester) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		return v
+	}
+}
+
+// state is all that isolation can touch of the instance, as AWS describes it,
+// one line an attribute.
+func (s *site) state() string {
+	s.t.Helper()
+	lines := slices.Concat(s.stateOfInstance(), s.stateOfNetwork(), s.stateOfBalancers(), s.stateOfRole())
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func (s *site) instance() ec2types.Instance {
+	s.t.Helper()
+	return must[ec2types.Instance](s.t)(describe(s.ctx, s.ec2(), s.target))
+}
+
+func (s *site) stateOfInstance() []string {
+	g := must[*guarded](s.t)(s.acts["isolate.protect"].(*protect).read(s.ctx, s.target))
+	var lines []string
+	for _, o := range g.guards {
+		lines = append(lines, fmt.Sprintf("%s %s = %s", o.ID, o.Kind, o.Value))
+	}
+	m, err := membership(s.ctx, s.autoscaling(), s.target.Instance)
+	if err != nil {
+		s.t.Fatalf("%v", err)
+	}
+	place := "in no group"
+	if m != nil {
+		place = fmt.Sprintf("%s in %s, protected %v", *m.LifecycleState, *m.AutoScalingGroupName, *m.ProtectedFromScaleIn)
+	}
+	return append(lines, "auto scaling: "+place)
+}
+
+func (s *site) stateOfNetwork() []string {
+	w := must[*wired](s.t)(s.acts["isolate.network"].(*network).open(s.ctx, s.target))
+	var lines []string
+	for _, n := range w.interfaces {
+		lines = append(lines, fmt.Sprintf("%s groups %v, public %q", *n.NetworkInterfaceId, wireOf(n).ids(), publicAddress(n)))
+	}
+	return lines
+}
+
+func (s *site) stateOfBalancers() []string {
+	f := must[findings](s.t)(s.balancers().find(s.ctx, s.instance()))
+	var lines []string
+	for _, r := range f.registered {
+		lines = append(lines, fmt.Sprintf("registered: %+v", r))
+	}
+	return lines
+}
+
+// role is the scenario's: its name is that of its profile.
+const role = "web-tier"
+
+func (s *site) stateOfRole() []string {
+	c := &session{ec2: s.ec2(), iam: s.iam(), inst: s.instance()}
+	lines := []string{"profile: none"}
+	if a := must[*ec2types.IamInstanceProfileAssociation](s.t)(c.association(s.ctx)); a != nil {
+		lines[0] = "profile: " + profileARN(*a)
+	}
+	list := must[*iam.ListRolePoliciesOutput](s.t)(s.iam().ListRolePolicies(s.ctx, &iam.ListRolePoliciesInput{RoleName: aws.String(role)}))
+	for _, name := range list.PolicyNames {
+		doc := must[*string](s.t)(c.policy(s.ctx, role, name))
+		lines = append(lines, "policy "+name+": "+*doc)
+	}
+	return lines
+}
+
+// same fails the test where two states differ, and shows the lines that do.
+func (s *site) same(want, got, when string) {
+	s.t.Helper()
+	if want == got {
+		return
+	}
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	var diff []string
+	for _, l := range w {
+		if !slices.Contains(g, l) {
+			diff = append(diff, "- "+l)
+		}
+	}
+	for _, l := range g {
+		if !slices.Contains(w, l) {
+			diff = append(diff, "+ "+l)
+		}
+	}
+	s.t.Fatalf("%s, the state differs:\n%s", when, strings.Join(diff, "\n"))
+}
+
+var _ tester = (*testing.T)(nil)
