@@ -15,11 +15,11 @@ import (
 )
 
 // The disks that volumes can hold, made by disks/make.sh: real ext4 file
-// systems with planted traces. A volume or snapshot names its disk; an empty
-// name is a disk of zeros.
+// systems with planted traces. A volume or snapshot names its disk, and must be
+// as large at least: zeros follow. An empty name is a disk of zeros.
 const (
-	diskWebRoot = "web-root" // 8 GiB; UUID 5e1f0b6a-3f0c-4d8e-9a51-7c0de0c0ffee
-	diskWebData = "web-data" // 4 GiB; UUID 0da7a000-51e5-4b1d-8c2e-0ddba11ca11e
+	diskWebRoot = "web-root" // 2 GiB; UUID 5e1f0b6a-3f0c-4d8e-9a51-7c0de0c0ffee
+	diskWebData = "web-data" // 1 GiB; UUID 0da7a000-51e5-4b1d-8c2e-0ddba11ca11e
 )
 
 // diskBlockSize is that of the EBS direct APIs, in bytes.

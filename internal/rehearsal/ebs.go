@@ -24,7 +24,7 @@ const (
 	minBlocksPage   = 100
 	maxBlocksPage   = 10000
 	blocksPerGiB    = 1 << 30 / diskBlockSize
-	blocksPerSearch = blocksPerGiB // how far one page looks for blocks: over a hole of the disk it is empty
+	blocksPerSearch = blocksPerGiB / 4 // how far one page looks for blocks: over a hole of the disk it is empty
 )
 
 // ebsState is empty: the blocks are the disks', and a token proves itself.

@@ -25,9 +25,9 @@ func snapshots(t *testing.T) (*Account, *ebs.Client) {
 		keep := func(id, disk string, size int32, state ec2types.SnapshotState) {
 			put(&w.EC2.Snapshots, id, &snapshot{ID: id, Volume: "vol-of-" + disk, Disk: disk, Size: size, State: state, Completes: w.Now.Add(time.Minute)})
 		}
-		keep("snap-root", diskWebRoot, 8, ec2types.SnapshotStateCompleted)
-		keep("snap-data", diskWebData, 4, ec2types.SnapshotStateCompleted)
-		keep("snap-pending", diskWebRoot, 8, ec2types.SnapshotStatePending)
+		keep("snap-root", diskWebRoot, 2, ec2types.SnapshotStateCompleted)
+		keep("snap-data", diskWebData, 1, ec2types.SnapshotStateCompleted)
+		keep("snap-pending", diskWebRoot, 2, ec2types.SnapshotStatePending)
 	})
 	return a, ebs.NewFromConfig(a.Config("eu-central-1"))
 }
@@ -83,8 +83,8 @@ func TestASnapshotOfTheRootVolumeIsAnExt4FileSystem(t *testing.T) {
 	if uuid := hex.EncodeToString(superblock[0x68:0x78]); uuid != "5e1f0b6a3f0c4d8e9a517c0de0c0ffee" {
 		t.Fatalf("UUID %s", uuid)
 	}
-	if size := int64(binary.LittleEndian.Uint32(superblock[4:])) * 4096; size != 8<<30 {
-		t.Fatalf("the file system has %d bytes, not the volume's 8 GiB", size)
+	if size := int64(binary.LittleEndian.Uint32(superblock[4:])) * 4096; size != 2<<30 {
+		t.Fatalf("the file system has %d bytes, not the volume's 2 GiB", size)
 	}
 	// The deleted file's content is still there: nothing zeroed it.
 	found := slices.ContainsFunc(slices.Collect(maps.Values(image)), func(b []byte) bool {

@@ -46,7 +46,7 @@ remove() { echo "rm $1" | run; } # frees the blocks; the inode keeps its extents
 
 web_root() {
 	at '2026-01-12 08:00:00'
-	format web-root 8G 5e1f0b6a-3f0c-4d8e-9a51-7c0de0c0ffee
+	format web-root 2G 5e1f0b6a-3f0c-4d8e-9a51-7c0de0c0ffee
 	for d in /etc /etc/cron.d /home /root /var /var/log /var/log/nginx /var/spool /var/www /var/www/html; do
 		dir $d 0 0 0755
 	done
@@ -133,7 +133,7 @@ web_root() {
 
 web_data() {
 	at '2026-01-12 08:05:00'
-	format web-data 4G 0da7a000-51e5-4b1d-8c2e-0ddba11ca11e
+	format web-data 1G 0da7a000-51e5-4b1d-8c2e-0ddba11ca11e
 	dir /orders 48 48 0750
 	dir /sessions 48 48 0700
 	for month in 01 02; do
