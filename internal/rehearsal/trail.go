@@ -66,6 +66,9 @@ func (s *trailState) record(c *call, name string, in any, err error) {
 	}
 	if api := smithy.APIError(nil); err != nil && errors.As(err, &api) {
 		e.Code, e.Error = api.ErrorCode(), api.ErrorMessage()
+		if c.service == "ec2" {
+			e.Code = "Client." + e.Code // as EC2's events have it
+		}
 	}
 	s.Events = append(s.Events, e)
 }
