@@ -40,7 +40,9 @@ func TestRefusalsComeWithTheNextStep(t *testing.T) {
 		f := newFront(t)
 		a, _ := newAccess(t, f, nil)
 		cfg := configFor(t, a)
-		f.answer = func(string, int, url.Values) (int, string) { return http.StatusBadRequest, ec2Error(tt.code, tt.message) }
+		f.answer = func(string, int, url.Values) (int, string) {
+			return http.StatusBadRequest, ec2Error(tt.code, tt.message)
+		}
 		_, err := ec2.NewFromConfig(cfg).DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{})
 		if got := Explain(err); !strings.Contains(hintOf(got), tt.want) || !errors.Is(got, err) {
 			t.Errorf("%s: hint %q, want %q", tt.code, hintOf(got), tt.want)

@@ -52,6 +52,11 @@ func (j jumping) WithTimeout(ctx context.Context, _ time.Duration) (context.Cont
 	return context.WithCancel(ctx)
 }
 
+// interrupted is a clock on which every sleep is broken off.
+type interrupted struct{ jumping }
+
+func (interrupted) Sleep(context.Context, time.Duration) error { return context.Canceled }
+
 func TestSideBySideCallsShareABudget(t *testing.T) {
 	clk := newClock()
 	l := newLimits(clk)
@@ -100,13 +105,13 @@ func TestGivingUpTakesNothingFromTheBudget(t *testing.T) {
 	for range ec2Change.burst {
 		_ = l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots")
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	l.clock = interrupted{jumping{store}}
 	for range 100 {
-		if err := l.wait(ctx, "1", "r", "ec2", "CreateSnapshots"); !errors.Is(err, context.Canceled) {
+		if err := l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots"); !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
 		}
 	}
+	l.clock = jumping{store}
 	before := store.Load()
 	if err := l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots"); err != nil || store.Load().Sub(before) > 250*time.Millisecond {
 		t.Errorf("waited %s, %v", store.Load().Sub(before), err)
