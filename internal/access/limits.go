@@ -86,12 +86,9 @@ func newLimits(clock incident.Clock) *limits {
 	return &limits{clock: clock, bucket: make(map[bucketKey]*rate.Limiter)}
 }
 
-// wait returns when the call may be made, or with the error of ctx, having
-// taken nothing from the budget.
+// wait returns when the call may be made, or, where ctx ends while it waits,
+// with its error, having taken nothing from the budget.
 func (l *limits) wait(ctx context.Context, account, region, service, operation string) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	limiter := l.limiter(account, region, service, operation)
 	now := l.clock.Now()
 	r := limiter.ReserveN(now, 1)
