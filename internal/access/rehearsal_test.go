@@ -1,0 +1,88 @@
+package access
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/rehearsal"
+)
+
+func rehearse(t *testing.T) (*rehearsal.Account, *Access, *ledger, incident.Target) {
+	t.Helper()
+	account, err := rehearsal.Create("", "web-tier", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &ledger{}
+	alert := account.Alert()
+	return account, New(Options{
+		Base:    func(_ context.Context, region string) (aws.Config, error) { return account.Config(region), nil },
+		Journal: l, Case: "IR-1", Version: "test", Clock: account.Clock(), Rehearsal: true,
+	}), l, incident.Target{Account: alert.Account, Region: alert.Region, Instance: alert.Instance}
+}
+
+func tagIt(ctx context.Context, cfg aws.Config, id string) error {
+	_, err := ec2.NewFromConfig(cfg).CreateTags(ctx, &ec2.CreateTagsInput{
+		Resources: []string{id}, Tags: []ec2types.Tag{{Key: aws.String("cordon:case"), Value: aws.String("IR-1")}},
+	})
+	return err
+}
+
+func TestInARehearsalALostAnswerIsTriedAgainUnderOneIntent(t *testing.T) {
+	account, a, l, target := rehearse(t)
+	cfg, err := a.Config(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"lost", "throttle"} {
+		if err := account.Inject(rehearsal.Fault{Operation: "ec2:CreateTags", Kind: kind, Count: 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := account.Clock().Now()
+	if err := tagIt(t.Context(), cfg, target.Instance); err != nil {
+		t.Fatal(err)
+	}
+	entries := l.entries()
+	if len(entries) != 2 {
+		t.Fatalf("%d entries", len(entries))
+	}
+	if got := entries[1].Data.(incident.CallResult); got.Attempts != 5 || got.RequestID == "" {
+		t.Errorf("result %+v", got)
+	}
+	if passed := account.Clock().Now().Sub(before); passed > 5*time.Minute {
+		t.Errorf("%s passed in the rehearsal", passed)
+	}
+}
+
+func TestInARehearsalRefusalsAreExplained(t *testing.T) {
+	account, a, _, target := rehearse(t)
+	cfg, err := a.Config(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := account.Deny("ec2:CreateTags"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Explain(tagIt(t.Context(), cfg, target.Instance)); !strings.Contains(hintOf(err), "permission ec2:CreateTags is missing") {
+		t.Errorf("denied: %v, hint %q", err, hintOf(err))
+	}
+	_, err = ec2.NewFromConfig(cfg).DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{"i-0123456789abcdef0"}})
+	if err := Explain(err); !strings.Contains(hintOf(err), "check the instance's ID") {
+		t.Errorf("no such instance: %v, hint %q", err, hintOf(err))
+	}
+	if err := account.SetCredentials("expired"); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = a.Identity(t.Context(), target.Region)
+	if !strings.Contains(hintOf(err), "have expired") {
+		t.Errorf("expired: %v, hint %q", err, hintOf(err))
+	}
+}
