@@ -1,0 +1,3 @@
+// Package config reads the configuration file. It imports nothing of ours.
+// Every field has a flag or a playbook input that wins over it.
+package config
