@@ -157,3 +157,12 @@ func broken(ctx context.Context, dir string, err error) error {
 	}
 	return fmt.Errorf("%s: %w: %w", dir, ErrHolderGone, err)
 }
+
+// Live reports whether a process holds the case and serves it.
+func Live(ctx context.Context, dir string) bool {
+	c, err := Attach(ctx, dir)
+	if err != nil {
+		return false
+	}
+	return c.Close() == nil
+}

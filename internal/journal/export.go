@@ -119,3 +119,6 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 		return line[:len(line)-1], nil
 	}
 }
+
+// Line is the entry as an export writes it, without the line's end.
+func Line(e incident.Entry) ([]byte, error) { return seal(e) }
