@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/muesli/cancelreader"
+	"golang.org/x/term"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
+)
+
+// approvalDesk takes questions from the runner and answers from the terminal
+// and from other processes. The first answer wins.
+type approvalDesk struct {
+	g        *globals
+	terminal sync.Mutex // one question at a time on the screen
+
+	mu   sync.Mutex
+	open map[string]chan incident.Approval // by the step's key
+}
+
+func newApprovalDesk(g *globals) *approvalDesk {
+	return &approvalDesk{g: g, open: make(map[string]chan incident.Approval)}
+}
+
+// ask waits for an answer to the step's question.
+func (d *approvalDesk) ask(ctx context.Context, q incident.Question) (incident.Approval, error) {
+	key := q.Step.Key().String()
+	answers := make(chan incident.Approval, 1)
+	d.mu.Lock()
+	d.open[key] = answers
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.open, key)
+	}()
+	if !d.g.isTerminal() {
+		select {
+		case a := <-answers:
+			return a, nil
+		case <-ctx.Done():
+			return incident.Approval{}, context.Cause(ctx)
+		}
+	}
+	return d.askHere(ctx, q, answers)
+}
+
+// askHere also asks at the terminal; an answer from elsewhere ends the prompt.
+func (d *approvalDesk) askHere(ctx context.Context, q incident.Question, answers <-chan incident.Approval) (incident.Approval, error) {
+	d.terminal.Lock()
+	defer d.terminal.Unlock()
+	promptCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type typed struct {
+		text string
+		err  error
+	}
+	lines := make(chan typed, 1)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		text, err := d.g.prompt(promptCtx, questionText(q))
+		lines <- typed{text, err}
+	})
+	select {
+	case a := <-answers:
+		fmt.Fprintf(d.g.err, "\nanswered by %s\n", a.By)
+		return a, nil
+	case <-ctx.Done():
+		return incident.Approval{}, context.Cause(ctx)
+	case l := <-lines:
+		if l.err != nil {
+			return incident.Approval{}, l.err
+		}
+		return incident.Approval{
+			Approved: l.text == "yes" || l.text == "y", Digest: q.Digest, By: journal.Self(), How: "terminal",
+		}, nil
+	}
+}
+
+func questionText(q incident.Question) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s on %s: %s\n", q.Step.ID, q.Step.Target.Instance, q.Proposal.Impact)
+	if q.Why != "" {
+		fmt.Fprintf(&b, "  %s\n", q.Why)
+	}
+	for _, c := range q.Proposal.Changes {
+		fmt.Fprintf(&b, "  %s, %s: %s → %s\n", c.Resource, c.What, orElse(c.Before, "(none)"), orElse(c.After, "(none)"))
+	}
+	fmt.Fprintf(&b, "Do it on %s? yes / no: ", q.Step.Target.Instance)
+	return b.String()
+}
+
+// answer takes an answer from another process, for a step's key or, where one
+// target waits, its ID.
+func (d *approvalDesk) answer(_ context.Context, step string, a incident.Approval) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var found []string
+	for key := range d.open {
+		if key == step || strings.HasPrefix(key, step+"@") {
+			found = append(found, key)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return fmt.Errorf("no step %s is waiting for an approval", step)
+	case 1:
+	default:
+		return fmt.Errorf("several targets wait at step %s: name one of %s", step, strings.Join(found, ", "))
+	}
+	select {
+	case d.open[found[0]] <- a:
+		return nil
+	default:
+		return fmt.Errorf("step %s has been answered already", step)
+	}
+}
+
+// isTerminal reports whether someone sits at it: standard input and error.
+func (g *globals) isTerminal() bool {
+	in, ok := g.in.(*os.File)
+	out, ok2 := g.err.(*os.File)
+	return ok && ok2 && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
+}
+
+// onStderr shows on standard error what goes to standard output elsewhere.
+func (g *globals) onStderr() *globals {
+	c := *g
+	c.out = g.err
+	return &c
+}
+
+// prompt asks and reads one line. It returns when ctx ends.
+func (g *globals) prompt(ctx context.Context, text string) (string, error) {
+	r, err := cancelreader.NewReader(g.in)
+	if err != nil {
+		return "", fmt.Errorf("reading from the terminal: %w", err)
+	}
+	defer r.Close()
+	stop := context.AfterFunc(ctx, func() { r.Cancel() })
+	defer stop()
+	fmt.Fprint(g.err, text)
+	line, err := bufio.NewReader(r).ReadString('\n')
+	switch {
+	case errors.Is(err, cancelreader.ErrCanceled):
+		return "", context.Cause(ctx)
+	case err != nil && !errors.Is(err, io.EOF):
+		return "", fmt.Errorf("reading from the terminal: %w", err)
+	}
+	return strings.ToLower(strings.TrimSpace(line)), nil
+}

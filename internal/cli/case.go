@@ -1,0 +1,289 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
+)
+
+func newCase(g *globals) *cobra.Command {
+	cmd := &cobra.Command{Use: "case", Short: "Open, list, show and close cases"}
+	cmd.AddCommand(newCaseOpen(g), newCaseList(g), newCaseShow(g), newCaseClose(g))
+	return cmd
+}
+
+func newCaseOpen(g *globals) *cobra.Command {
+	var c incident.Case
+	cmd := &cobra.Command{
+		Use:   "open ID",
+		Short: "Open a case: its journal begins here",
+		Args:  exactArgs("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.ID = args[0]
+			return runCaseOpen(cmd.Context(), g, c)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Title, "title", "", "what happened, in a line")
+	f.StringVar(&c.Severity, "severity", "", "severity, in your words")
+	f.StringVar(&c.Ticket, "ticket", "", "the ticket that tracks it")
+	f.StringVar(&c.Lead, "lead", "", "who leads the response")
+	return cmd
+}
+
+func runCaseOpen(ctx context.Context, g *globals, c incident.Case) error {
+	w, err := g.open()
+	if err != nil {
+		return err
+	}
+	j, err := w.openNewCase(ctx, c)
+	if err != nil {
+		return err
+	}
+	c = j.Case()
+	if err := j.Close(); err != nil {
+		return err
+	}
+	if g.output == "json" {
+		return g.printJSON(c)
+	}
+	fmt.Fprintf(g.out, "%scase %s is open, in %s\n", banner(c.Rehearsal), c.ID, w.mustCaseDir(c.ID))
+	return nil
+}
+
+// openNewCase makes the case and keeps hold of its journal.
+func (w *workspace) openNewCase(ctx context.Context, c incident.Case) (*journal.Journal, error) {
+	dir, err := w.caseDir(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	key, err := journal.LoadKey(w.home)
+	if err != nil {
+		return nil, err
+	}
+	c.Opened, c.Rehearsal = w.clock.Now(), w.isRehearsal()
+	j, err := journal.Create(ctx, dir, c, key, w.clock)
+	if errors.Is(err, journal.ErrExists) {
+		return nil, incident.WithHint(usagef("case %s exists already", c.ID), "'cordon case show "+c.ID+"' shows it")
+	}
+	return j, err
+}
+
+// mustCaseDir is for IDs that have passed caseDir already.
+func (w *workspace) mustCaseDir(id string) string {
+	dir, err := w.caseDir(id)
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}
+
+// banner goes before whatever a screen says of a rehearsal.
+func banner(rehearsal bool) string {
+	if rehearsal {
+		return "REHEARSAL  "
+	}
+	return ""
+}
+
+// caseSummary is one case in case list and case show. Its JSON is stable.
+type caseSummary struct {
+	incident.Case
+	Closed   bool         `json:"closed"`
+	Live     bool         `json:"live"` // a process holds it
+	Entries  int          `json:"entries"`
+	Runs     []runSummary `json:"runs,omitempty"`
+	Evidence int          `json:"evidence"`
+	Error    string       `json:"error,omitempty"` // why it can't be read
+}
+
+type runSummary struct {
+	ID       string            `json:"run"`
+	Kind     incident.RunKind  `json:"kind"`
+	Playbook string            `json:"playbook,omitempty"`
+	Outcome  incident.Outcome  `json:"outcome,omitempty"` // empty: not ended
+	Started  time.Time         `json:"started"`
+	Steps    map[string]int    `json:"steps"` // by state
+	Targets  []incident.Target `json:"targets"`
+}
+
+func (w *workspace) summarise(ctx context.Context, id string) caseSummary {
+	r, err := w.readAny(ctx, id)
+	if err != nil {
+		return caseSummary{Case: incident.Case{ID: id}, Error: err.Error()}
+	}
+	s := caseSummary{
+		Case: r.state.Case, Closed: r.state.Closed, Live: journal.Live(ctx, r.dir),
+		Entries: len(r.entries), Evidence: len(r.custody.Items),
+	}
+	for _, run := range r.state.Runs {
+		steps := make(map[string]int)
+		for _, st := range run.Steps {
+			steps[st.State.String()]++
+		}
+		s.Runs = append(s.Runs, runSummary{
+			ID: run.ID, Kind: run.Kind, Playbook: run.Plan.Playbook, Outcome: run.Outcome,
+			Started: run.Started, Steps: steps, Targets: run.Plan.Targets,
+		})
+	}
+	return s
+}
+
+func newCaseList(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the cases", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w, err := g.open()
+			if err != nil {
+				return err
+			}
+			ids, err := w.cases()
+			if err != nil {
+				return err
+			}
+			list := make([]caseSummary, 0, len(ids))
+			for _, id := range ids {
+				list = append(list, w.summarise(cmd.Context(), id))
+			}
+			if g.output == "json" {
+				return g.printJSON(list)
+			}
+			if len(list) == 0 {
+				fmt.Fprintln(g.err, "no cases: 'cordon case open ID' opens one")
+				return nil
+			}
+			return printCases(g, list)
+		},
+	}
+}
+
+func printCases(g *globals, list []caseSummary) error {
+	t := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "CASE\tOPENED\tSTATE\tRUNS\tEVIDENCE\tTITLE")
+	for _, c := range list {
+		if c.Error != "" {
+			fmt.Fprintf(t, "%s\t\tcan't be read: %s\t\t\t\n", c.ID, c.Error)
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s%s\n", c.ID, c.Opened.Format(time.RFC3339), c.stateWord(), len(c.Runs), c.Evidence, banner(c.Rehearsal), c.Title)
+	}
+	return t.Flush()
+}
+
+func (c caseSummary) stateWord() string {
+	switch {
+	case c.Live:
+		return "live"
+	case c.Closed:
+		return "closed"
+	case len(c.Runs) > 0 && c.Runs[len(c.Runs)-1].Outcome != incident.OutcomeSucceeded:
+		return "to resume"
+	default:
+		return "open"
+	}
+}
+
+func newCaseShow(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show a case: its runs, evidence and clean rooms", Args: exactArgs("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := g.open()
+			if err != nil {
+				return err
+			}
+			r, err := w.readAny(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			s := w.summarise(cmd.Context(), args[0])
+			if g.output == "json" {
+				return g.printJSON(s)
+			}
+			printCase(g, s, r.dir)
+			return nil
+		},
+	}
+}
+
+func printCase(g *globals, s caseSummary, dir string) {
+	fmt.Fprintf(g.out, "%s%s  %s\n", banner(s.Rehearsal), s.ID, s.Title)
+	for _, line := range [][2]string{
+		{"state", s.stateWord()}, {"opened", s.Opened.Format(time.RFC3339)}, {"severity", s.Severity},
+		{"ticket", s.Ticket}, {"lead", s.Lead}, {"directory", dir},
+	} {
+		if line[1] != "" {
+			fmt.Fprintf(g.out, "  %-10s %s\n", line[0], line[1])
+		}
+	}
+	fmt.Fprintf(g.out, "  %-10s %d entries, %d evidence items\n", "journal", s.Entries, s.Evidence)
+	for _, r := range s.Runs {
+		outcome := string(r.Outcome)
+		if outcome == "" {
+			outcome = "not ended"
+		}
+		fmt.Fprintf(g.out, "  run %-6s %s %s: %s", r.ID, r.Kind, r.Playbook, outcome)
+		for _, state := range []string{"succeeded", "reverted", "failed", "unknown", "skipped", "waiting", "running", "pending"} {
+			if n := r.Steps[state]; n > 0 {
+				fmt.Fprintf(g.out, ", %d %s", n, state)
+			}
+		}
+		fmt.Fprintln(g.out)
+	}
+}
+
+func newCaseClose(g *globals) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: "close ID", Short: "Close a case: no run can be started in it afterwards", Args: exactArgs("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := g.open()
+			if err != nil {
+				return err
+			}
+			return w.closeCase(cmd.Context(), args[0], reason)
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why it is closed")
+	return cmd
+}
+
+func (w *workspace) closeCase(ctx context.Context, id, reason string) (err error) {
+	j, err := w.hold(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	r, err := fold(j)
+	if err != nil {
+		return err
+	}
+	if r.state.Closed {
+		fmt.Fprintf(w.g.err, "case %s is closed already\n", id)
+		return nil
+	}
+	if run := r.unfinished(); run != nil {
+		return incident.WithHint(usagef("case %s has an unfinished run %s", id, run.ID), "'cordon resume --case "+id+"' goes on with it")
+	}
+	if _, err := j.Append(ctx, incident.Draft{Type: incident.EntryCaseClosed, Data: incident.Note{Text: reason}}); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.g.out, "%scase %s is closed\n", banner(j.Case().Rehearsal), id)
+	return nil
+}
+
+// unfinished is the newest run that can be resumed; nil if none.
+func (r *record) unfinished() *incident.RunState {
+	for i := len(r.state.Runs) - 1; i >= 0; i-- {
+		if run := r.state.Runs[i]; run.Outcome != incident.OutcomeSucceeded && run.Outcome != incident.OutcomeRefused {
+			return run
+		}
+	}
+	return nil
+}

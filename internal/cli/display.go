@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/cordon-ir/cordon/internal/evidence"
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
+)
+
+// display shows a run as its journal grows: for people on standard error, or
+// every entry as a line of JSON on standard output.
+type display struct {
+	g *globals
+	j *journal.Journal
+
+	mu      sync.Mutex
+	next    uint64 // first entry not shown yet
+	started time.Time
+	tenths  map[string]int64 // tenths shown, by step and what
+}
+
+func newDisplay(g *globals, j *journal.Journal) *display {
+	return &display{g: g, j: j, next: j.Len(), tenths: make(map[string]int64)}
+}
+
+// follow shows entries from a number on until ctx ends.
+func (d *display) follow(ctx context.Context, from uint64) {
+	for e, err := range d.j.Follow(ctx, from) {
+		if err != nil {
+			return // rest says what is wrong with the journal, if anything
+		}
+		d.show(e)
+	}
+}
+
+// rest shows what follow had not come to when it was stopped.
+func (d *display) rest() {
+	d.mu.Lock()
+	next := d.next
+	d.mu.Unlock()
+	for e, err := range d.j.Entries(next) {
+		if err != nil {
+			fmt.Fprintf(d.g.err, "warning: the journal can't be read to its end: %v\n", err)
+			return
+		}
+		d.show(e)
+	}
+}
+
+func (d *display) show(e incident.Entry) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e.Seq < d.next {
+		return
+	}
+	d.next = e.Seq + 1
+	if d.g.output == "json" {
+		printEntryJSON(d.g.out, e)
+		return
+	}
+	if e.Type == incident.EntryRunStarted {
+		d.started = e.Time
+	}
+	if d.g.quiet {
+		return
+	}
+	if text := entryText(e, d.g.verbose); text != "" {
+		fmt.Fprintf(d.g.err, "%s  %s\n", e.Time.Format("15:04:05"), text)
+	}
+}
+
+// progress shows long work: every tenth of it.
+func (d *display) progress(p incident.Progress) {
+	if d.g.quiet || d.g.output == "json" || p.Total == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := p.Step + "\x00" + p.Target + "\x00" + p.What
+	tenth := p.Done * 10 / p.Total
+	if last, ok := d.tenths[key]; ok && last >= tenth {
+		return
+	}
+	d.tenths[key] = tenth
+	fmt.Fprintf(d.g.err, "          %s: %s, %s of %s\n", p.Step, p.What, amount(p.Done, p.Unit), amount(p.Total, p.Unit))
+}
+
+// amount writes bytes in binary units (IEC 80000-13) and the rest as it is.
+func amount(n int64, unit string) string {
+	if unit != "bytes" {
+		return fmt.Sprintf("%d %s", n, unit)
+	}
+	const k = 1024
+	switch {
+	case n >= k*k*k:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(k*k*k))
+	case n >= k*k:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(k*k))
+	default:
+		return fmt.Sprintf("%d B", n)
+	}
+}
+
+// printEntryJSON prints the entry as journal export does.
+func printEntryJSON(w io.Writer, e incident.Entry) {
+	b, err := journal.Line(e)
+	if err != nil {
+		panic(err) // it came out of the journal
+	}
+	fmt.Fprintf(w, "%s\n", b)
+}
+
+// data reads what an entry of a known type holds. The journal checked that it
+// is JSON; an entry of another version shows as empty.
+func data[T any](e incident.Entry) T {
+	var v T
+	_ = json.Unmarshal(e.Data, &v)
+	return v
+}
+
+// entryText is one line for a person; empty for entries that only matter to
+// whoever looks at the whole journal.
+func entryText(e incident.Entry, verbose bool) string {
+	who := e.Step
+	switch e.Type {
+	case incident.EntryCaseOpened:
+		c := data[incident.Case](e)
+		return fmt.Sprintf("%scase %s opened: %s", banner(c.Rehearsal), c.ID, orElse(c.Title, "(no title)"))
+	case incident.EntryCaseClosed:
+		return "case closed: " + data[incident.Note](e).Text
+	case incident.EntryRunStarted:
+		s := data[incident.RunStarted](e)
+		return fmt.Sprintf("run %s started: %s %s, %d steps, plan %s", e.Run, s.Kind, s.Plan.Playbook, len(s.Plan.Steps), short(s.Plan.Digest))
+	case incident.EntryRunResumed:
+		return fmt.Sprintf("run %s resumed, %d step(s) unknown", e.Run, len(data[incident.RunResumed](e).Unknown))
+	case incident.EntryRunRefused:
+		return "refused: " + data[incident.RunRefused](e).Reason
+	case incident.EntryRunEnded:
+		return fmt.Sprintf("run %s ended: %s", e.Run, data[incident.RunEnded](e).Outcome)
+	case incident.EntryStepWaiting:
+		w := data[incident.StepWaiting](e)
+		return fmt.Sprintf("? %s waits for approval (%s): cordon approve --case %s %s", who, w.Impact, e.Case, who)
+	case incident.EntryApproval:
+		a := data[incident.Approval](e)
+		return fmt.Sprintf("%s %s by %s (%s)", orElse(who, "plan "+short(a.Digest)), approvedWord(a.Approved), a.By, a.How)
+	case incident.EntryStepIntent:
+		return fmt.Sprintf("▶ %s: %d change(s)", who, len(data[incident.StepIntent](e).Proposal.Changes))
+	case incident.EntryStepOutcome:
+		return outcomeText(who, data[incident.StepOutcome](e))
+	case incident.EntryEvidence:
+		i := data[evidence.Item](e)
+		return fmt.Sprintf("  evidence %s: %s", i.ID, i.Location)
+	case incident.EntryCleanRoom:
+		return fmt.Sprintf("  clean room %s: %s", data[incident.CleanRoom](e).Name, data[incident.CleanRoom](e).Event)
+	case incident.EntryNote:
+		return fmt.Sprintf("note by %s: %s", e.Actor, data[incident.Note](e).Text)
+	case incident.EntryAnchorOwed:
+		return "the checkpoint could not be put into the evidence store yet: " + data[incident.AnchorOwed](e).Reason
+	case incident.EntryCallIntent:
+		if c := data[incident.CallIntent](e); verbose {
+			return fmt.Sprintf("    → %s:%s", c.Service, c.Operation)
+		}
+	case incident.EntryCallResult:
+		if c := data[incident.CallResult](e); verbose || c.ErrorCode != "" {
+			return fmt.Sprintf("    ← %s %s", orElse(c.ErrorCode, "ok"), c.RequestID)
+		}
+	}
+	return ""
+}
+
+func outcomeText(who string, o incident.StepOutcome) string {
+	symbol := map[incident.StepState]string{
+		incident.Succeeded: "✓", incident.Reverted: "↩", incident.Failed: "✗", incident.Skipped: "–", incident.Unknown: "?",
+	}[o.State]
+	text := fmt.Sprintf("%s %s: %s", symbol, who, o.State)
+	switch {
+	case o.Error != "":
+		text += ": " + o.Error
+	case o.Reason != "":
+		text += ": " + o.Reason
+	}
+	for _, seen := range o.Verification.Observed {
+		text += "\n            " + seen
+	}
+	if o.Hint != "" {
+		text += "\n            hint: " + o.Hint
+	}
+	return text
+}
+
+func approvedWord(yes bool) string {
+	if yes {
+		return "approved"
+	}
+	return "rejected"
+}
+
+// short is the beginning of a digest: enough to tell two apart on a screen.
+func short(digest string) string {
+	const n = len("sha256:") + 12
+	if len(digest) > n {
+		return digest[:n] + "…"
+	}
+	return digest
+}

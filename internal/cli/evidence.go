@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/spf13/cobra"
+
+	"github.com/cordon-ir/cordon/internal/evidence"
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+func newEvidence(g *globals) *cobra.Command {
+	cmd := &cobra.Command{Use: "evidence", Short: "List, show and fetch evidence"}
+	cmd.AddCommand(newEvidenceList(g), newEvidenceShow(g), newEvidenceFetch(g))
+	return cmd
+}
+
+func newEvidenceList(g *globals) *cobra.Command {
+	var caseID string
+	cmd := &cobra.Command{
+		Use: "list --case ID", Short: "List the case's evidence", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w, err := g.open()
+			if err != nil {
+				return err
+			}
+			r, err := w.readAny(cmd.Context(), caseID)
+			if err != nil {
+				return err
+			}
+			if g.output == "json" {
+				return g.printJSON(r.custody.Manifest(r.state.Case, w.clock.Now()))
+			}
+			if r.state.Case.Rehearsal {
+				fmt.Fprintln(g.out, "REHEARSAL: nothing here is real evidence")
+			}
+			t := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
+			fmt.Fprintln(t, "ITEM\tKIND\tBYTES\tKEPT UNTIL\tLOCATION")
+			for _, i := range r.custody.Items {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", i.ID, i.Kind, bytesOf(i), retention(i), i.Location)
+			}
+			return t.Flush()
+		},
+	}
+	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	return cmd
+}
+
+func bytesOf(i evidence.Item) string {
+	if i.Bytes == 0 {
+		return "-"
+	}
+	return amount(i.Bytes, "bytes")
+}
+
+func retention(i evidence.Item) string {
+	if i.RetainUntil.IsZero() {
+		return "not locked"
+	}
+	return i.RetainUntil.Format(time.RFC3339) + " " + i.Mode
+}
+
+// findItem folds the case and finds the item in it.
+func (w *workspace) findItem(ctx context.Context, caseID, id string) (*record, evidence.Item, error) {
+	r, err := w.readAny(ctx, caseID)
+	if err != nil {
+		return nil, evidence.Item{}, err
+	}
+	item, ok := r.custody.Item(id)
+	if !ok {
+		return nil, item, incident.WithHint(usagef("case %s has no evidence item %s", caseID, id), "'cordon evidence list --case "+caseID+"' shows them")
+	}
+	return r, item, nil
+}
+
+func newEvidenceShow(g *globals) *cobra.Command {
+	var caseID string
+	cmd := &cobra.Command{
+		Use: "show --case ID ITEM", Short: "Show an item and its custody", Args: exactArgs("ITEM"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := g.open()
+			if err != nil {
+				return err
+			}
+			r, item, err := w.findItem(cmd.Context(), caseID, args[0])
+			if err != nil {
+				return err
+			}
+			events := r.custody.EventsOf(item.ID)
+			return g.printJSON(struct {
+				evidence.Item
+				Rehearsal bool             `json:"rehearsal"`
+				Custody   []evidence.Event `json:"custody"`
+			}{item, r.state.Case.Rehearsal, events})
+		},
+	}
+	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	return cmd
+}
+
+func newEvidenceFetch(g *globals) *cobra.Command {
+	var caseID, out string
+	cmd := &cobra.Command{
+		Use: "fetch --case ID ITEM --out FILE", Short: "Fetch an item's bytes and check them; a disk image is unpacked, with holes for zeros",
+		Args: exactArgs("ITEM"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usagef("--out is missing: where to?")
+			}
+			return runFetch(cmd.Context(), g, caseID, args[0], out)
+		},
+	}
+	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	cmd.Flags().StringVar(&out, "out", "", "a new file (required)")
+	return cmd
+}
+
+func runFetch(ctx context.Context, g *globals, caseID, id, out string) (err error) {
+	w, err := g.open()
+	if err != nil {
+		return err
+	}
+	j, err := w.hold(ctx, caseID)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	r, err := fold(j)
+	if err != nil {
+		return err
+	}
+	item, ok := r.custody.Item(id)
+	if !ok {
+		return incident.WithHint(usagef("case %s has no evidence item %s", caseID, id), "'cordon evidence list --case "+caseID+"' shows them")
+	}
+	if item.Key == "" {
+		return usagef("item %s is a %s: it is kept in AWS at %s and has no bytes to fetch", id, item.Kind, item.Location)
+	}
+	target, ok := r.lastTarget()
+	if !ok {
+		return usagef("case %s has no target", caseID)
+	}
+	store, err := w.store(ctx, w.access(j, caseID), target)
+	if err != nil {
+		return err
+	}
+	if err := fetch(ctx, store, item, out); err != nil {
+		return fmt.Errorf("item %s: %w", id, err)
+	}
+	event := evidence.CustodyEvent{Item: id, Event: "fetched", Detail: "to " + out + ", digests checked"}
+	if _, err := j.Append(ctx, incident.Draft{Type: incident.EntryCustody, Data: event}); err != nil {
+		return err
+	}
+	if g.output == "json" {
+		return g.printJSON(item)
+	}
+	_, err = fmt.Fprintf(g.out, "%s%s is in %s, sha256 %s\n", banner(r.state.Case.Rehearsal), id, out, orElse(item.ContentSHA256, item.SHA256))
+	return err
+}
+
+// fetch writes the item's content to a new file and checks the digests of what
+// is stored and of what it unpacks to. A file that fails the check is removed.
+func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string) (err error) {
+	stored, err := s.Get(ctx, item.Key, item.Version)
+	if err != nil {
+		return err
+	}
+	defer stored.Close()
+	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return &usageError{err}
+	}
+	defer func() {
+		err = errors.Join(err, f.Close())
+		if err != nil {
+			err = errors.Join(err, os.Remove(out))
+		}
+	}()
+	storedSum := sha256.New()
+	content := io.Reader(io.TeeReader(stored, storedSum))
+	want := item.SHA256
+	if packed := item.ContentSHA256 != "" && strings.HasSuffix(item.Key, ".zst"); packed {
+		z, err := zstd.NewReader(content)
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		content, want = z, item.ContentSHA256
+	}
+	sum := sha256.New()
+	if err := writeSparse(f, io.TeeReader(content, sum)); err != nil {
+		return fmt.Errorf("writing %s: %w", out, err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
+		return fmt.Errorf("%w: want %s, got %s", evidence.ErrDigest, want, got)
+	}
+	if got := hex.EncodeToString(storedSum.Sum(nil)); got != item.SHA256 {
+		return fmt.Errorf("%w: the stored object is %s, not %s", evidence.ErrDigest, got, item.SHA256)
+	}
+	return nil
+}
+
+// writeSparse copies r, leaving holes where it yields blocks of zeros.
+func writeSparse(f *os.File, r io.Reader) error {
+	const block = 64 << 10
+	buf, zeros := make([]byte, block), make([]byte, block)
+	var size int64
+	for {
+		n, err := io.ReadFull(r, buf)
+		if n > 0 && string(buf[:n]) != string(zeros[:n]) {
+			if _, err := f.WriteAt(buf[:n], size); err != nil {
+				return err
+			}
+		}
+		size += int64(n)
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return f.Truncate(size)
+		case err != nil:
+			return err
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cordon-ir/cordon/internal/access"
+	"github.com/cordon-ir/cordon/internal/evidence"
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
+)
+
+// engine is every action wired to the account, and the access they go through.
+type engine struct {
+	access   *access.Access
+	registry incident.Registry
+}
+
+// engine wires a case's actions. A nil journal allows planning only.
+func (w *workspace) engine(j incident.Appender, c incident.Case) (*engine, error) {
+	a := w.access(j, c.ID)
+	r, err := w.registry(a)
+	return &engine{access: a, registry: r}, err
+}
+
+// execution is a run under way in a held case.
+type execution struct {
+	w        *workspace
+	j        *journal.Journal
+	engine   *engine
+	run      string // its ID
+	approved *incident.Approval
+	parallel int
+}
+
+// do starts or resumes the run by start, shows it, serves it to other
+// terminals, and ends with its summary.
+func (x *execution) do(ctx context.Context, start func(context.Context, *incident.Runner) (incident.Outcome, error)) error {
+	from := x.j.Len()
+	runCtx, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+	desk := newApprovalDesk(x.w.g)
+	shown := newDisplay(x.w.g, x.j)
+
+	runner := &incident.Runner{
+		Journal: x.j, Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: x.parallel,
+		Approved: x.approved, Ask: desk.ask, Reads: x.engine.access.Reads,
+		Anchor: func(ctx context.Context) error { return x.w.anchor(ctx, x.j, x.engine.access, x.run) },
+		Progress: func(p incident.Progress) {
+			x.j.Publish(p)
+			shown.progress(p)
+		},
+	}
+	aside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	var serveErr error
+	wg.Go(func() {
+		serveErr = x.j.Serve(aside, journal.Handler{Approve: desk.answer, Interrupt: func() error { interrupt(); return nil }})
+	})
+	wg.Go(func() { shown.follow(aside, from) })
+	outcome, runErr := start(runCtx, runner)
+	err := x.conclude(ctx, outcome, runErr, shown)
+	stop()
+	wg.Wait()
+	if serveErr != nil {
+		fmt.Fprintf(x.w.g.err, "warning: other terminals could not attach: %v\n", serveErr)
+	}
+	return err
+}
+
+// conclude prints the summary and turns the outcome into the command's.
+func (x *execution) conclude(ctx context.Context, outcome incident.Outcome, runErr error, shown *display) error {
+	shown.rest()
+	r, err := fold(x.j)
+	if err != nil {
+		return errors.Join(runErr, err)
+	}
+	run := r.state.Run(x.run)
+	if run == nil {
+		return runErr
+	}
+	report, err := newRunReport(context.WithoutCancel(ctx), x.j, r, run)
+	if err != nil {
+		return errors.Join(runErr, err)
+	}
+	if err := x.w.g.printSummary(report); err != nil {
+		return errors.Join(runErr, err)
+	}
+	if x.w.afterwards != nil {
+		runErr = errors.Join(runErr, x.w.afterwards(ctx))
+	}
+	if runErr != nil {
+		return fmt.Errorf("run %s: %w", x.run, runErr)
+	}
+	hint := fmt.Sprintf("'cordon resume --case %s' goes on with it", x.j.Case().ID)
+	switch outcome {
+	case incident.OutcomeSucceeded:
+		return nil
+	case incident.OutcomeInterrupted:
+		return &outcomeError{exitInterrupted, "run " + x.run + " was interrupted", hint}
+	case incident.OutcomeRefused:
+		return &outcomeError{exitNotApproved, "run " + x.run + " was not approved: nothing was changed", ""}
+	default:
+		return &outcomeError{exitIncomplete, "run " + x.run + " ended with failed or unknown steps", hint}
+	}
+}
+
+// anchor puts the journal's signed checkpoint into the evidence store, where
+// it can't be taken back: a journal cut off or swapped afterwards shows.
+func (w *workspace) anchor(ctx context.Context, j *journal.Journal, a *access.Access, run string) error {
+	cp, err := j.Checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := fold(j)
+	if err != nil {
+		return err
+	}
+	target, ok := r.lastTarget()
+	if !ok {
+		return errors.New("the case has no target yet")
+	}
+	store, err := w.store(ctx, a, target)
+	if err != nil {
+		return err
+	}
+	item, err := evidence.PutCheckpoint(ctx, store, j.Case(), cp, w.clock.Now())
+	if err != nil {
+		return err
+	}
+	cp.Location = item.Location
+	if _, err := j.Append(ctx, incident.Draft{Type: incident.EntryEvidence, Run: run, Data: item}); err != nil {
+		return err
+	}
+	_, err = j.Append(ctx, incident.Draft{Type: incident.EntryCheckpoint, Run: run, Data: cp})
+	return err
+}
+
+// lastTarget is a target of the newest run: the evidence store is reached
+// with its account's credentials.
+func (r *record) lastTarget() (incident.Target, bool) {
+	for i := len(r.state.Runs) - 1; i >= 0; i-- {
+		if ts := r.state.Runs[i].Plan.Targets; len(ts) > 0 {
+			return ts[0], true
+		}
+	}
+	return incident.Target{}, false
+}
+
+// newRunID numbers the case's runs.
+func (r *record) newRunID() string { return fmt.Sprintf("r%d", len(r.state.Runs)+1) }

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cordon-ir/cordon/internal/access"
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
+	"github.com/cordon-ir/cordon/playbooks"
+)
+
+// The exit codes of docs/cli.md.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitIncomplete  = 3
+	exitVerify      = 4
+	exitNotApproved = 5
+	exitHeld        = 7
+	exitInterrupted = 130
+)
+
+// outcomeError ends a command whose run did not succeed; it has been reported
+// by the summary already.
+type outcomeError struct {
+	code    int
+	message string
+	hint    string
+}
+
+func (e *outcomeError) Error() string { return e.message }
+
+// errNotApproved: nobody said yes, so nothing was changed.
+var errNotApproved = errors.New("not approved: nothing was changed")
+
+// report prints the error and its hint, and maps it to the exit code.
+func (g *globals) report(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	err = access.Explain(err)
+	code, hint := exitCode(err), hintOf(err)
+	fmt.Fprintf(g.err, "error: %s\n", err)
+	if hint != "" {
+		fmt.Fprintf(g.err, "hint: %s\n", hint)
+	}
+	return code
+}
+
+func exitCode(err error) int {
+	var (
+		outcome  *outcomeError
+		usage    *usageError
+		problems *playbooks.Problems
+		input    *incident.InputError
+		refused  *incident.RefusedError
+		drift    *incident.DriftError
+		held     *journal.HeldError
+		verify   *journal.VerifyError
+		corrupt  *journal.CorruptError
+	)
+	switch {
+	case errors.As(err, &outcome):
+		return outcome.code
+	case errors.As(err, &usage), errors.As(err, &problems), errors.As(err, &input), errors.As(err, &refused), errors.As(err, &drift):
+		return exitUsage
+	case errors.As(err, &verify), errors.As(err, &corrupt):
+		return exitVerify
+	case errors.Is(err, errNotApproved):
+		return exitNotApproved
+	case errors.As(err, &held):
+		return exitHeld
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	default:
+		return exitFailed
+	}
+}
+
+// hintOf is the next step that the error carries, or the one its kind implies.
+func hintOf(err error) string {
+	var (
+		outcome *outcomeError
+		hinted  *incident.HintError
+		held    *journal.HeldError
+		usage   *usageError
+		drift   *incident.DriftError
+	)
+	switch {
+	case errors.As(err, &outcome):
+		return outcome.hint
+	case errors.As(err, &hinted):
+		return hinted.Hint
+	case errors.As(err, &held):
+		return "follow it with 'cordon journal follow', or end it with 'cordon interrupt'"
+	case errors.As(err, &usage):
+		return "'cordon COMMAND --help' shows what it takes"
+	case errors.As(err, &drift):
+		return "look at the differences; 'cordon release --force' puts the before-state back all the same"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cordon-ir/cordon/internal/evidence"
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
+)
+
+func newJournal(g *globals) *cobra.Command {
+	cmd := &cobra.Command{Use: "journal", Short: "Show, follow, verify and export a case's record"}
+	cmd.AddCommand(newJournalShow(g), newJournalFollow(g), newJournalVerify(g), newJournalExport(g), newJournalProve(g))
+	return cmd
+}
+
+func newJournalShow(g *globals) *cobra.Command {
+	var caseID string
+	cmd := &cobra.Command{
+		Use: "show --case ID", Short: "Show the entries", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w, err := g.open()
+			if err != nil {
+				return err
+			}
+			dir, err := w.caseDir(caseID)
+			if err != nil {
+				return err
+			}
+			for e, err := range journal.Read(cmd.Context(), dir) {
+				if err != nil {
+					return w.explainCase(caseID, err)
+				}
+				g.printEntry(e)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	return cmd
+}
+
+// printEntry shows an entry on standard output.
+func (g *globals) printEntry(e incident.Entry) {
+	if g.output == "json" {
+		printEntryJSON(g.out, e)
+		return
+	}
+	text := entryText(e, true)
+	if text == "" {
+		text = string(e.Type)
+	}
+	fmt.Fprintf(g.out, "%5d  %s  %-13s %s\n", e.Seq, e.Time.Format(time.RFC3339), e.Type, text)
+}
+
+func newJournalFollow(g *globals) *cobra.Command {
+	var caseID string
+	var from uint64
+	cmd := &cobra.Command{
+		Use: "follow --case ID", Short: "Show the entries as they come, until the run ends or you interrupt", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return g.withLive(cmd.Context(), caseID, func(ctx context.Context, c *journal.Client) error {
+				for event, err := range c.Follow(ctx, from) {
+					if err != nil {
+						return err
+					}
+					if event.Entry != nil {
+						g.printEntry(*event.Entry)
+					}
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	cmd.Flags().Uint64Var(&from, "from", 0, "the first entry to show")
+	return cmd
+}
+
+func newJournalVerify(g *globals) *cobra.Command {
+	var caseID, file string
+	cmd := &cobra.Command{
+		Use: "verify --case ID | --file EXPORT", Short: "Check that the record is whole and unchanged",
+		Long: `Checks every entry's form, number and hash, the Merkle tree against the signed
+checkpoint, and, where the evidence store can be reached, against the checkpoints anchored
+there. Exit code 4 names the first entry that is wrong.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file != "" {
+				return runVerifyExport(g, file)
+			}
+			return runVerify(cmd.Context(), g, caseID)
+		},
+	}
+	cmd.Flags().StringVar(&caseID, "case", "", "the case")
+	cmd.Flags().StringVar(&file, "file", "", "an export instead, by 'journal export'")
+	return cmd
+}
+
+func runVerify(ctx context.Context, g *globals, caseID string) error {
+	w, err := g.open()
+	if err != nil {
+		return err
+	}
+	dir, err := w.caseDir(caseID)
+	if err != nil {
+		return err
+	}
+	anchors, anchorErr := w.anchors(ctx, caseID)
+	key, err := journal.LoadKey(w.home)
+	if err != nil {
+		return err
+	}
+	report, err := key.Verify(ctx, dir, anchors...)
+	if err != nil {
+		return w.explainCase(caseID, err)
+	}
+	if anchorErr != nil {
+		fmt.Fprintf(g.err, "warning: the anchors in the evidence store were not checked: %v\n", anchorErr)
+	}
+	return g.printReport(report, len(anchors))
+}
+
+func (g *globals) printReport(r journal.Report, anchors int) error {
+	if g.output == "json" {
+		return g.printJSON(r)
+	}
+	_, err := fmt.Fprintf(g.out, "%sjournal of case %s verifies: %d entries, head %s, %d anchored checkpoint(s) checked\n",
+		banner(r.Case.Rehearsal), r.Case.ID, r.Entries, r.Head, anchors)
+	return err
+}
+
+func runVerifyExport(g *globals, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return &usageError{err}
+	}
+	defer f.Close()
+	report, err := journal.VerifyExport(f)
+	if err != nil {
+		return err
+	}
+	return g.printReport(report, 0)
+}
+
+// anchors fetches the checkpoints in the evidence store, by the store's own
+// list, not by what the journal says is there.
+func (w *workspace) anchors(ctx context.Context, caseID string) ([]incident.Checkpoint, error) {
+	r, err := w.read(ctx, caseID)
+	if err != nil {
+		return nil, err
+	}
+	target, ok := r.lastTarget()
+	if !ok {
+		return nil, nil
+	}
+	store, err := w.store(ctx, w.access(nil, caseID), target)
+	if err != nil {
+		return nil, err
+	}
+	return evidence.Checkpoints(ctx, store, r.state.Case)
+}
+
+func newJournalExport(g *globals) *cobra.Command {
+	var caseID, out string
+	cmd := &cobra.Command{
+		Use: "export --case ID [--out FILE]", Short: "Write the record as JSON lines (docs/journal-format.md)", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			w, err := g.open()
+			if err != nil {
+				return err
+			}
+			dir, err := w.caseDir(caseID)
+			if err != nil {
+				return err
+			}
+			to := g.out
+			if out != "" {
+				f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+				if err != nil {
+					return &usageError{err}
+				}
+				defer func() { err = errors.Join(err, f.Close()) }()
+				to = f
+			}
+			if err := journal.Export(cmd.Context(), dir, to); err != nil {
+				return w.explainCase(caseID, err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	cmd.Flags().StringVar(&out, "out", "", "a new file (default: standard output)")
+	return cmd
+}
+
+func newJournalProve(g *globals) *cobra.Command {
+	var caseID string
+	cmd := &cobra.Command{
+		Use: "prove --case ID SEQ", Short: "Prove that an entry is in the record (RFC 6962 inclusion proof)", Args: exactArgs("SEQ"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			seq, err := strconv.ParseUint(args[0], 10, 64)
+			if err != nil {
+				return usagef("SEQ %q: want an entry's number", args[0])
+			}
+			w, err := g.open()
+			if err != nil {
+				return err
+			}
+			dir, err := w.caseDir(caseID)
+			if err != nil {
+				return err
+			}
+			proof, err := journal.Prove(cmd.Context(), dir, seq)
+			if err != nil {
+				return w.explainCase(caseID, err)
+			}
+			return g.printJSON(proof)
+		},
+	}
+	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	return cmd
+}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// globals are the flags that every command has, and where it reads and writes.
+type globals struct {
+	home, configFile                              string
+	profile, region, roleARN, mfaSerial, endpoint string
+	rehearsal                                     string
+	output                                        string
+	yes, quiet, verbose                           bool
+
+	in       io.Reader
+	out, err io.Writer
+}
+
+const longHelp = `cordon closes off a compromised EC2 instance, takes its evidence into custody
+and opens a clean room to examine it. Every step is journaled before it happens:
+a run that was killed resumes, and isolation can be undone exactly.
+
+  cordon rehearse                             the whole job in a simulated account
+  cordon case open CASE                       open a case
+  cordon plan contain --case CASE --instance I    see what it would change
+  cordon run contain --case CASE --instance I     do it
+  cordon release --case CASE                  undo the isolation
+
+Exit codes: 0 done · 1 failed · 2 wrong usage or bad input, nothing changed ·
+3 the run ended with failed or unknown steps (resumable) · 4 verification failed ·
+5 not approved, nothing changed · 6 not ready · 7 the case is held by another
+process · 130 interrupted (resumable)`
+
+// Execute runs one command line and returns its exit code. Nothing of it
+// outlives the call.
+func Execute(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	g := &globals{in: in, out: out, err: errw}
+	root := newRoot(g)
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errw)
+	return g.report(root.ExecuteContext(ctx))
+}
+
+func newRoot(g *globals) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "cordon",
+		Short:         "Isolate a compromised EC2 instance, take its evidence into custody, examine it in a clean room",
+		Long:          longHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if g.output != "text" && g.output != "json" {
+				return usagef("--output %q: want text or json", g.output)
+			}
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&g.home, "home", os.Getenv("CORDON_HOME"), "where cases live (CORDON_HOME; default: the XDG state directory, or in the rehearsal's own)")
+	f.StringVar(&g.configFile, "config", os.Getenv("CORDON_CONFIG"), "configuration file (CORDON_CONFIG; default: in the XDG configuration directory, or the rehearsal's own)")
+	f.StringVar(&g.profile, "profile", "", "profile of the AWS configuration")
+	f.StringVar(&g.region, "region", "", "AWS Region")
+	f.StringVar(&g.roleARN, "role-arn", "", "role to assume")
+	f.StringVar(&g.mfaSerial, "mfa-serial", "", "MFA device to assume the role with; its code is asked for")
+	f.StringVar(&g.endpoint, "endpoint-url", "", "endpoint instead of AWS's (AWS_ENDPOINT_URL)")
+	f.StringVar(&g.rehearsal, "rehearsal", os.Getenv("CORDON_REHEARSAL"), "work in the simulated account stored in this directory (CORDON_REHEARSAL)")
+	f.StringVar(&g.output, "output", "text", "text, or json for programs")
+	f.BoolVar(&g.yes, "yes", false, "approve what would be asked")
+	f.BoolVar(&g.quiet, "quiet", false, "no progress")
+	f.BoolVar(&g.verbose, "verbose", false, "also journal and show reads")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(
+		newCase(g), newPlaybook(g), newPlan(g), newRun(g), newResume(g), newRelease(g),
+		newNote(g), newApprove(g), newReject(g), newInterrupt(g),
+		newJournal(g), newEvidence(g), newCleanRoom(g), newRehearse(g), newVersion(g),
+	)
+	strictGroups(root)
+	return root
+}
+
+// strictGroups makes a group of commands refuse an unknown one: cobra would
+// print the group's help and succeed.
+func strictGroups(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.HasSubCommands() && c.RunE == nil {
+			c.Args = cobra.ArbitraryArgs
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
+				}
+				return cmd.Help()
+			}
+		}
+		strictGroups(c)
+	}
+}
+
+// usageError is a wrong command line: exit code 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unknown command or argument %q for %q", args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// exactArgs takes the named arguments, no more and no fewer.
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usagef("%s takes %d argument(s) %v, got %d", cmd.CommandPath(), len(names), names, len(args))
+		}
+		return nil
+	}
+}
+
+// requireCase reports a missing --case.
+func requireCase(id string) error {
+	if id == "" {
+		return &usageError{errors.New("--case is missing: which case?")}
+	}
+	return nil
+}
