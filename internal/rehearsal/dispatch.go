@@ -87,6 +87,9 @@ func (a *Account) Config(region string) aws.Config {
 }
 
 func (a *Account) attach(stack *middleware.Stack) error {
+	if _, sent := stack.Finalize.Get("Retry"); !sent {
+		return nil // a request that is only presigned
+	}
 	keep := middleware.InitializeMiddlewareFunc("RehearsalInput",
 		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 			return next.HandleInitialize(middleware.WithStackValue(ctx, inputKey{}, in.Parameters), in)

@@ -57,6 +57,8 @@ func newEC2State() ec2State {
 	}
 }
 
+// ec2 registers EC2. API_X in a handler's comment is the page
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_X.html.
 func (ops operations) ec2() {
 	ops.ec2Instances()
 	ops.ec2Attributes()

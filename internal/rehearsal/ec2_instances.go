@@ -85,7 +85,7 @@ func (s *ec2State) interfacesOf(id string) []*networkInterface {
 	return list
 }
 
-// volumesOf are the instance's volumes by device name.
+// volumesOf are the instance's volumes, the root first, then by device name.
 func (s *ec2State) volumesOf(id string) []*volume {
 	var list []*volume
 	for _, v := range s.Volumes {
@@ -93,7 +93,14 @@ func (s *ec2State) volumesOf(id string) []*volume {
 			list = append(list, v)
 		}
 	}
-	slices.SortFunc(list, func(a, b *volume) int { return cmp.Compare(a.Attachment.Device, b.Attachment.Device) })
+	slices.SortFunc(list, func(a, b *volume) int {
+		if root := s.Instances[id].RootDevice; a.Attachment.Device == root {
+			return -1
+		} else if b.Attachment.Device == root {
+			return 1
+		}
+		return cmp.Compare(a.Attachment.Device, b.Attachment.Device)
+	})
 	return list
 }
 
