@@ -25,7 +25,7 @@ func (image) Spec() incident.Spec {
 		Impact:  incident.Additive,
 		Outputs: []incident.Field{{Name: "image", Type: incident.String, Description: "AMI ID"}},
 		Permissions: []string{
-			"ec2:DescribeInstances", "ec2:DescribeVolumes", "ec2:DescribeImages", "ec2:CreateImage", "ec2:CreateTags",
+			"ec2:DescribeInstances", "ec2:DescribeInstanceTypes", "ec2:DescribeVolumes", "ec2:DescribeImages", "ec2:CreateImage", "ec2:CreateTags",
 			"ec2:EnableImageDeregistrationProtection",
 		},
 		Example: "- id: image\n  action: capture.image\n",

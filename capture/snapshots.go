@@ -32,7 +32,7 @@ func (snapshots) Spec() incident.Spec {
 		},
 		Outputs: []incident.Field{{Name: "snapshots", Type: incident.Strings, Description: "snapshot IDs, the root volume's first"}},
 		Permissions: []string{
-			"ec2:DescribeInstances", "ec2:DescribeVolumes", "ec2:DescribeSnapshots", "ec2:DescribeLockedSnapshots",
+			"ec2:DescribeInstances", "ec2:DescribeInstanceTypes", "ec2:DescribeVolumes", "ec2:DescribeSnapshots", "ec2:DescribeLockedSnapshots",
 			"ec2:CreateSnapshots", "ec2:CreateTags", "ec2:LockSnapshot",
 		},
 		Example: "- id: snapshots\n  action: capture.snapshots\n  with:\n    lock_mode: governance\n    lock_days: 90\n",
@@ -147,7 +147,25 @@ func planVolumes(ctx context.Context, client *ec2.Client, t incident.Target) ([]
 	if inst.RootDeviceType == types.DeviceTypeInstanceStore {
 		notes = append(notes, "the root device is instance store: it is not in these snapshots, and is lost when the instance stops or terminates")
 	}
-	return vols, notes, nil
+	note, err := instanceStore(ctx, client, inst.InstanceType)
+	if err != nil {
+		return nil, nil, err
+	}
+	return vols, append(notes, note...), nil
+}
+
+// instanceStore says before anything else what no snapshot holds.
+func instanceStore(ctx context.Context, client *ec2.Client, t types.InstanceType) ([]string, error) {
+	out, err := client.DescribeInstanceTypes(ctx, &ec2.DescribeInstanceTypesInput{InstanceTypes: []types.InstanceType{t}})
+	if err != nil {
+		return nil, fmt.Errorf("instance type %s: %w", t, err)
+	}
+	for _, i := range out.InstanceTypes {
+		if aws.ToBool(i.InstanceStorageSupported) {
+			return []string{fmt.Sprintf("%s has instance store: no snapshot holds it, and it is lost when the instance stops, hibernates or terminates", t)}, nil
+		}
+	}
+	return nil, nil
 }
 
 func (a snapshots) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {

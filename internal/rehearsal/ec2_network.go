@@ -42,6 +42,7 @@ func (ops operations) ec2Network() {
 	ec2On(ops, ec2ModifySubnetAttribute)
 	ops.ec2Routes()
 	ops.ec2Endpoints()
+	ops.ec2Reach()
 }
 
 // ec2CreateVpc: API_CreateVpc. A VPC comes with a main route table, a default

@@ -1,0 +1,54 @@
+package rehearsal
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+)
+
+func (ops operations) ec2Reach() {
+	ec2On(ops, ec2DescribeVpcPeeringConnections)
+	ec2On(ops, ec2DescribeManagedPrefixLists)
+}
+
+// ec2DescribeVpcPeeringConnections: API_DescribeVpcPeeringConnections. No
+// scenario peers a VPC.
+func ec2DescribeVpcPeeringConnections(*call, *ec2.DescribeVpcPeeringConnectionsInput) (*ec2.DescribeVpcPeeringConnectionsOutput, error) {
+	return &ec2.DescribeVpcPeeringConnectionsOutput{}, nil
+}
+
+// prefixList is one of AWS's own lists of addresses.
+type prefixList struct{ id, name string }
+
+// ec2DescribeManagedPrefixLists: API_DescribeManagedPrefixLists. The account
+// has none of its own; AWS's are those of the services with a gateway endpoint.
+func ec2DescribeManagedPrefixLists(c *call, in *ec2.DescribeManagedPrefixListsInput) (*ec2.DescribeManagedPrefixListsOutput, error) {
+	field := func(l prefixList, name string) ([]string, bool) {
+		switch name {
+		case "prefix-list-id":
+			return one(l.id), true
+		case "prefix-list-name":
+			return one(l.name), true
+		case "owner-id":
+			return one("AWS"), true
+		}
+		return nil, false
+	}
+	if err := checkFilters(in.Filters, field); err != nil {
+		return nil, err
+	}
+	out := &ec2.DescribeManagedPrefixListsOutput{}
+	for _, l := range []prefixList{
+		{"pl-6ea54007", "com.amazonaws." + c.region + ".s3"},
+		{"pl-66a5400f", "com.amazonaws." + c.region + ".dynamodb"},
+	} {
+		if !matches(in.Filters, func(name string) []string { v, _ := field(l, name); return v }) {
+			continue
+		}
+		out.PrefixLists = append(out.PrefixLists, types.ManagedPrefixList{
+			PrefixListId: &l.id, PrefixListName: &l.name, OwnerId: aws.String("AWS"), AddressFamily: aws.String("IPv4"),
+			PrefixListArn: aws.String("arn:aws:ec2:" + c.region + ":aws:prefix-list/" + l.id), State: types.PrefixListStateCreateComplete,
+		})
+	}
+	return out, nil
+}
