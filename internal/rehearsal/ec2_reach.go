@@ -17,13 +17,13 @@ func ec2DescribeVpcPeeringConnections(*call, *ec2.DescribeVpcPeeringConnectionsI
 	return &ec2.DescribeVpcPeeringConnectionsOutput{}, nil
 }
 
-// prefixList is one of AWS's own lists of addresses.
-type prefixList struct{ id, name string }
+// awsList is one of AWS's own lists of addresses.
+type awsList struct{ id, name string }
 
 // ec2DescribeManagedPrefixLists: API_DescribeManagedPrefixLists. The account
 // has none of its own; AWS's are those of the services with a gateway endpoint.
 func ec2DescribeManagedPrefixLists(c *call, in *ec2.DescribeManagedPrefixListsInput) (*ec2.DescribeManagedPrefixListsOutput, error) {
-	field := func(l prefixList, name string) ([]string, bool) {
+	field := func(l *awsList, name string) ([]string, bool) {
 		switch name {
 		case "prefix-list-id":
 			return one(l.id), true
@@ -38,10 +38,8 @@ func ec2DescribeManagedPrefixLists(c *call, in *ec2.DescribeManagedPrefixListsIn
 		return nil, err
 	}
 	out := &ec2.DescribeManagedPrefixListsOutput{}
-	for _, l := range []prefixList{
-		{"pl-6ea54007", "com.amazonaws." + c.region + ".s3"},
-		{"pl-66a5400f", "com.amazonaws." + c.region + ".dynamodb"},
-	} {
+	for _, service := range []string{".s3", ".dynamodb"} {
+		l := &awsList{prefixList(service), "com.amazonaws." + c.region + service}
 		if !matches(in.Filters, func(name string) []string { v, _ := field(l, name); return v }) {
 			continue
 		}
