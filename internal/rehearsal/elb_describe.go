@@ -11,9 +11,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
+// loadBalancers are those of the call's Region.
+func (c *call) loadBalancers() []*loadBalancer {
+	if c.region != c.Region {
+		return nil
+	}
+	return c.ELB.LoadBalancers
+}
+
 func (c *call) loadBalancer(arn *string) (*loadBalancer, error) {
-	for _, b := range c.ELB.LoadBalancers {
-		if b.ARN == aws.ToString(arn) && c.region == c.Region {
+	for _, b := range c.loadBalancers() {
+		if b.ARN == aws.ToString(arn) {
 			return b, nil
 		}
 	}
@@ -37,11 +45,9 @@ func (b *loadBalancer) aws(c *call) types.LoadBalancer {
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeLoadBalancers.html
 func elbDescribeLoadBalancers(c *call, in *elb.DescribeLoadBalancersInput) (*elb.DescribeLoadBalancersOutput, error) {
 	out := &elb.DescribeLoadBalancersOutput{LoadBalancers: []types.LoadBalancer{}}
-	if c.region == c.Region {
-		for _, b := range c.ELB.LoadBalancers {
-			if len(in.LoadBalancerArns)+len(in.Names) == 0 || slices.Contains(in.LoadBalancerArns, b.ARN) || slices.Contains(in.Names, b.Name) {
-				out.LoadBalancers = append(out.LoadBalancers, b.aws(c))
-			}
+	for _, b := range c.loadBalancers() {
+		if len(in.LoadBalancerArns)+len(in.Names) == 0 || slices.Contains(in.LoadBalancerArns, b.ARN) || slices.Contains(in.Names, b.Name) {
+			out.LoadBalancers = append(out.LoadBalancers, b.aws(c))
 		}
 	}
 	if len(out.LoadBalancers) < len(in.LoadBalancerArns)+len(in.Names) {
@@ -70,7 +76,7 @@ func elbDescribeListeners(c *call, in *elb.DescribeListenersInput) (*elb.Describ
 	if in.LoadBalancerArn == nil && len(in.ListenerArns) == 0 {
 		return nil, apiError("ValidationError", "You must specify either listener ARNs or a load balancer ARN")
 	}
-	balancers := c.ELB.LoadBalancers
+	balancers := c.loadBalancers()
 	if in.LoadBalancerArn != nil {
 		b, err := c.loadBalancer(in.LoadBalancerArn)
 		if err != nil {
@@ -100,7 +106,7 @@ func elbDescribeListeners(c *call, in *elb.DescribeListenersInput) (*elb.Describ
 func elbDescribeRules(c *call, in *elb.DescribeRulesInput) (*elb.DescribeRulesOutput, error) {
 	out := &elb.DescribeRulesOutput{Rules: []types.Rule{}}
 	found := false
-	for _, b := range c.ELB.LoadBalancers {
+	for _, b := range c.loadBalancers() {
 		for _, l := range b.Listeners {
 			if in.ListenerArn != nil && l.ARN != *in.ListenerArn {
 				continue
@@ -133,7 +139,7 @@ func elbDescribeTags(c *call, in *elb.DescribeTagsInput) (*elb.DescribeTagsOutpu
 	out := &elb.DescribeTagsOutput{}
 	for _, arn := range in.ResourceArns {
 		var tags map[string]string
-		if g := c.ELB.targetGroup(arn); g != nil {
+		if g, err := c.targetGroup(&arn); err == nil {
 			tags = g.Tags
 		} else if b, err := c.loadBalancer(&arn); err == nil {
 			tags = b.Tags

@@ -197,3 +197,18 @@ func TestAnAddressIsATargetToo(t *testing.T) {
 		t.Errorf("cut off, and %s", got)
 	}
 }
+
+func TestAnotherRegionHasNoneOfIt(t *testing.T) {
+	b := newBalancers(t)
+	arn := b.targetGroup("web")
+	far := elb.NewFromConfig(b.Config("eu-west-1"))
+	found, err := far.DescribeLoadBalancers(b.ctx, &elb.DescribeLoadBalancersInput{})
+	b.must(err)
+	groups, err := far.DescribeTargetGroups(b.ctx, &elb.DescribeTargetGroupsInput{})
+	b.must(err)
+	if len(found.LoadBalancers)+len(groups.TargetGroups) > 0 {
+		t.Errorf("%d load balancers and %d target groups", len(found.LoadBalancers), len(groups.TargetGroups))
+	}
+	_, err = far.DescribeTargetHealth(b.ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: arn})
+	b.refused(err, "TargetGroupNotFound", "not found")
+}
