@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -71,7 +72,7 @@ func Open(ctx context.Context, dir string, key Key, clock incident.Clock) (*Jour
 		closed: make(chan struct{}), changed: make(chan struct{}),
 	}
 	if j.db, err = openDB(path, readWrite, readerPatience); err != nil {
-		if errors.Is(err, bbolt.ErrTimeout) {
+		if errors.Is(err, berrors.ErrTimeout) {
 			err = &HeldError{Dir: dir}
 		}
 		return nil, errors.Join(err, release(lock))
@@ -94,7 +95,8 @@ func (j *Journal) load(tx *bbolt.Tx) error {
 		return err
 	}
 	if ours := j.key.PublicKey(j.c.ID); j.c.PublicKey != ours {
-		return fmt.Errorf("case %s: %w: %s, not %s", j.c.ID, ErrKey, j.c.PublicKey, ours)
+		err := fmt.Errorf("case %s: %w: %s, not %s", j.c.ID, ErrKey, j.c.PublicKey, ours)
+		return incident.WithHint(err, "use the home whose "+KeyFile+" opened the case")
 	}
 	k, v := entries.Cursor().Last()
 	last, err := checkForm(v)
@@ -113,11 +115,11 @@ func (j *Journal) load(tx *bbolt.Tx) error {
 func (j *Journal) checkSigned(tx *bbolt.Tx) error {
 	c, err := readCheckpoint(j.dir)
 	if err != nil {
-		return fmt.Errorf("the journal's checkpoint: %w", err)
+		return &VerifyError{Seq: j.size - 1, Reason: "is the last, and there is no signed checkpoint beside the journal", Err: err}
 	}
 	h, err := openCheckpoint(j.c.PublicKey, j.c.ID, c)
 	if err != nil {
-		return fmt.Errorf("the journal's checkpoint: %w", err)
+		return &VerifyError{Seq: j.size - 1, Reason: "is the last, and the journal's checkpoint does not verify", Err: err}
 	}
 	j.signed = h.size
 	return h.check(j.size, storedHashes(tx))
@@ -236,7 +238,15 @@ func (j *Journal) Head() string {
 // Entries yields the entries from a number on, in order, up to the last one
 // there is when it gets there. The caller may append meanwhile.
 func (j *Journal) Entries(from uint64) iter.Seq2[incident.Entry, error] {
-	return entries(from, func(from uint64) ([]record, error) { return readPage(j.db, from) })
+	return entries(from, j.page)
+}
+
+func (j *Journal) page(from uint64) ([]record, error) {
+	page, err := readPage(j.db, from)
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		err = ErrClosed
+	}
+	return page, err
 }
 
 // entries decodes what read returns, page by page, until a page is empty.
@@ -273,7 +283,7 @@ func (j *Journal) Follow(ctx context.Context, from uint64) iter.Seq2[incident.En
 		for {
 			changed := j.changes() // before reading: what comes in between wakes us
 			for e, err := range j.Entries(from) {
-				if ctx.Err() != nil || errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+				if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 					return
 				}
 				if !yield(e, err) || err != nil {

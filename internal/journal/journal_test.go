@@ -54,6 +54,9 @@ func createIn(t testing.TB, parent, id string, key Key) *Journal {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { j.Close() })
+	if _, benchmark := t.(*testing.B); !benchmark {
+		j.db.NoSync = true // these tests don't cut the power
+	}
 	return j
 }
 

@@ -103,6 +103,9 @@ func origin(caseID string) string { return originPrefix + "/" + caseID }
 // PublicKey is the note verifier key of the case's checkpoints. One Ed25519 key
 // serves all cases; the name in front of it, and so the key ID, is the case's.
 func (k Key) PublicKey(caseID string) string {
+	if k.private == nil {
+		return ""
+	}
 	// It fails only for a key of the wrong length.
 	v, _ := note.NewEd25519VerifierKey(origin(caseID), k.private.Public().(ed25519.PublicKey))
 	return v

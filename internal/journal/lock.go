@@ -51,6 +51,17 @@ func readPID(f *os.File) int {
 	return pid
 }
 
+// holderOf is the process that holds the case, for those who don't lock; 0
+// where that can't be read.
+func holderOf(dir string) int {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	return readPID(f)
+}
+
 // release unlocks before it closes: a child that is being forked just now has
 // the same open file, and would keep the lock until it calls exec.
 func release(f *os.File) error {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -40,11 +40,11 @@ func readAny(ctx context.Context, dir string, from uint64) ([]record, error) {
 			return page, err
 		}
 		page, err = readFile(dir, from)
-		if !errors.Is(err, bbolt.ErrTimeout) {
+		if !errors.Is(err, berrors.ErrTimeout) {
 			return page, err
 		}
 	}
-	return nil, &HeldError{Dir: dir}
+	return nil, &HeldError{Dir: dir, PID: holderOf(dir)}
 }
 
 func readFile(dir string, from uint64) ([]record, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -62,7 +63,10 @@ func (j *Journal) Serve(ctx context.Context, h Handler) error {
 	err = j.accept(ctx, l, h)
 	cancel()
 	closer.Wait()
-	return errors.Join(err, os.Remove(filepath.Join(j.dir, SocketFile)))
+	if removeErr := os.Remove(filepath.Join(j.dir, SocketFile)); !errors.Is(removeErr, fs.ErrNotExist) {
+		err = errors.Join(err, removeErr)
+	}
+	return err
 }
 
 // accept handles connections until the listener is closed, and waits for them.
@@ -117,7 +121,7 @@ func (j *Journal) answer(ctx context.Context, w *wire, r request, h Handler) err
 	case opHello:
 		return nil
 	case opRead:
-		page, err := readPage(j.db, r.From)
+		page, err := j.page(r.From)
 		return errors.Join(w.sendEntries(page), err)
 	case opFollow:
 		return j.follow(w, r.From)
@@ -148,6 +152,10 @@ func (j *Journal) follow(w *wire, from uint64) error {
 		defer close(over)
 		_, _ = w.in.ReadByte()
 	}()
+	defer func() {
+		_ = w.conn.SetReadDeadline(time.Unix(1, 0)) // long ago: whatever reads stops
+		<-over
+	}()
 	for {
 		changed := j.changes() // before reading: what comes in between wakes us
 		var err error
@@ -170,7 +178,7 @@ func (j *Journal) follow(w *wire, from uint64) error {
 // sendFrom sends the entries there are from a number on and returns the next number.
 func (j *Journal) sendFrom(w *wire, from uint64) (uint64, error) {
 	for {
-		page, err := readPage(j.db, from)
+		page, err := j.page(from)
 		if err != nil || len(page) == 0 {
 			return from, err
 		}

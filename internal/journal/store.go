@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -63,7 +64,7 @@ const (
 )
 
 // openDB opens the database and makes sure that bbolt can walk it safely. It waits
-// at most timeout for the file's lock, then fails with bbolt.ErrTimeout.
+// at most timeout for the file's lock, then fails with ErrTimeout.
 func openDB(path string, use access, timeout time.Duration) (*bbolt.DB, error) {
 	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", filepath.Dir(path), ErrNoCase)
@@ -101,7 +102,7 @@ func openDB(path string, use access, timeout time.Duration) (*bbolt.DB, error) {
 	case errors.As(err, &corrupt) && file != nil:
 		// bbolt panicked with the file open and mapped. The map stays, and would keep the lock.
 		err = errors.Join(err, release(file))
-	case !errors.Is(err, bbolt.ErrTimeout) && !errors.As(err, &system):
+	case !errors.Is(err, berrors.ErrTimeout) && !errors.As(err, &system):
 		err = &CorruptError{Path: path, Reason: err.Error()}
 	}
 	return nil, err

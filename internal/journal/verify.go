@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -89,6 +90,10 @@ func (v *verifier) fail(reason string, err error) error {
 	return &VerifyError{Seq: v.size, Reason: reason, Err: err}
 }
 
+func (v *verifier) unsigned(reason string, err error) error {
+	return &VerifyError{Seq: max(v.size, 1) - 1, Reason: "is the last, and " + reason, Err: err}
+}
+
 // add checks the next entry and takes it in.
 func (v *verifier) add(raw []byte) error {
 	e, err := checkForm(raw)
@@ -159,7 +164,7 @@ func (v *verifier) finish(last incident.Checkpoint, anchors []incident.Checkpoin
 	}
 	h, err := openCheckpoint(v.c.PublicKey, v.c.ID, last)
 	if err != nil {
-		return &VerifyError{Seq: v.size - 1, Reason: "is the last, and the journal's checkpoint does not verify", Err: err}
+		return v.unsigned("the journal's checkpoint does not verify", err)
 	}
 	v.signed, v.note = h, last.Note
 	heads = append(heads, h)
@@ -203,7 +208,7 @@ func verifyDir(ctx context.Context, dir string, anchors []incident.Checkpoint) (
 		}
 	}
 	if checkpointErr != nil {
-		return v, v.fail("and those before it: there is no signed checkpoint beside the journal", checkpointErr)
+		return v, v.unsigned("there is no signed checkpoint beside the journal", checkpointErr)
 	}
 	if err := v.finish(last, anchors); err != nil {
 		return v, err
@@ -216,7 +221,7 @@ func verifyDir(ctx context.Context, dir string, anchors []incident.Checkpoint) (
 // open; then it is not checked.
 func (v *verifier) checkStored(dir string) error {
 	db, err := openDB(filepath.Join(dir, File), readMore, lockPatience)
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil
 	} else if err != nil {
 		return err
