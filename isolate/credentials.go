@@ -158,15 +158,23 @@ func (s *session) deny(ctx context.Context, req incident.Request, scope string, 
 	return s.fits(ctx, g)
 }
 
+// stillValid is what the deny does not reach.
+func stillValid() []incident.Exposure {
+	return []incident.Exposure{
+		{
+			Path:   "sessions of other roles",
+			Reason: "a role assumed with these credentials has credentials of its own, which stay valid until they expire: look in CloudTrail for AssumeRole",
+		},
+		{
+			Path:   "calls in the first seconds",
+			Reason: "IAM and the instance metadata service are eventually consistent: a call can still pass for some seconds",
+		},
+	}
+}
+
 func describeDenial(p *incident.Proposal, inst ec2types.Instance, g grant, scope string) {
 	p.Changes = append(p.Changes, incident.Change{Resource: instanceName(inst), What: "instance profile", Before: profileName(g.Profile), After: "none"})
-	p.Residual = append(p.Residual, incident.Exposure{
-		Path:   "sessions of other roles",
-		Reason: "a role assumed with these credentials has credentials of its own, which stay valid until they expire: look in CloudTrail for AssumeRole",
-	}, incident.Exposure{
-		Path:   "instance metadata",
-		Reason: "IAM and the metadata service are eventually consistent: a call can still pass for some seconds",
-	})
+	p.Residual = stillValid()
 	if g.Role == "" {
 		p.Notes = append(p.Notes, "the instance profile holds no role: there are no credentials to revoke")
 		return
@@ -245,6 +253,7 @@ func (a *credentials) Verify(ctx context.Context, req incident.Request, p incide
 			return v, &incident.NotVerifiedError{Resource: "role " + before.Role + " inline policy " + before.Policy, Want: "the deny", Got: policyWords(now, before)}
 		}
 		v.Observed = append(v.Observed, fmt.Sprintf("role %s has inline policy %s as put", before.Role, before.Policy))
+		v.Residual = stillValid()
 		return v, nil
 	})
 }

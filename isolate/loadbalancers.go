@@ -57,13 +57,23 @@ type registration struct {
 	QUIC        string `json:"quic_server_id,omitempty"`
 }
 
-// String names the registration as a responder reads it.
-func (r registration) String() string {
+// balancer names what the target is registered with, as a responder reads it.
+func (r registration) balancer() string {
 	if r.Classic != "" {
-		return r.Target + " with classic load balancer " + r.Classic
+		return "classic load balancer " + r.Classic
 	}
-	return fmt.Sprintf("%s port %d with target group %s", r.Target, r.Port, targetGroupName(r.TargetGroup))
+	return "target group " + targetGroupName(r.TargetGroup)
 }
+
+// entry names the target.
+func (r registration) entry() string {
+	if r.Classic != "" {
+		return r.Target
+	}
+	return fmt.Sprintf("%s port %d", r.Target, r.Port)
+}
+
+func (r registration) String() string { return r.entry() + " with " + r.balancer() }
 
 // targetGroupName is the name inside arn:…:targetgroup/NAME/ID.
 func targetGroupName(arn string) string {
@@ -134,7 +144,7 @@ func (a *loadBalancers) Plan(ctx context.Context, req incident.Request) (inciden
 	}
 	p := incident.Proposal{Changes: []incident.Change{}, Notes: found.notes}
 	for _, r := range before.Registrations {
-		p.Changes = append(p.Changes, incident.Change{Resource: instanceName(b.inst), What: "registration of " + r.String(), Before: "registered", After: "deregistered"})
+		p.Changes = append(p.Changes, incident.Change{Resource: r.balancer(), What: "registration of " + r.entry(), Before: "registered", After: "deregistered"})
 	}
 	if len(p.Changes) == 0 {
 		p.Notes = append(p.Notes, "the instance is registered with no load balancer")
@@ -269,7 +279,7 @@ func (a *loadBalancers) planRevert(ctx context.Context, req incident.Request) (i
 			return p, nil, nil, incident.WithHint(fmt.Errorf("register %s again: there is no such load balancer or target group any more", r),
 				"make it again under the same name and ARN, or register the instance by hand where it serves now, and leave this step out of the release")
 		}
-		d := incident.Drift{Resource: instanceName(b.inst), What: "registration of " + r.String(), Before: "registered", Set: "deregistered", Now: "deregistered"}
+		d := incident.Drift{Resource: r.balancer(), What: "registration of " + r.entry(), Before: "registered", Set: "deregistered", Now: "deregistered"}
 		switch {
 		case now == registered:
 			d.Now = d.Before

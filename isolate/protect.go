@@ -300,6 +300,10 @@ func (a *protect) planRevert(ctx context.Context, req incident.Request) (inciden
 	var restore []guard
 	for _, b := range before.Guards {
 		now, ok := g.find(b)
+		if !ok && b.Kind == guardScaleIn {
+			p.Notes = append(p.Notes, fmt.Sprintf("its scale-in protection is restored (%s) once it is in service in group %s again", b.Value, b.ID))
+			continue
+		}
 		if !ok {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s is no longer there: its %s (%s before) is not restored", g.name(b), b.Kind, b.Value))
 			continue

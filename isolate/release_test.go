@@ -6,7 +6,11 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"pgregory.net/rapid"
+
+	"github.com/cordon-ir/cordon/internal/rehearsal"
 )
 
 // chain is a step and the steps it has to come after, by action and input.
@@ -62,6 +66,110 @@ func (s *site) run(links []link) []*step {
 		}
 	}
 	return steps
+}
+
+func (s *site) desired() int32 {
+	s.t.Helper()
+	out := must[*autoscaling.DescribeAutoScalingGroupsOutput](s.t)(s.autoscaling().DescribeAutoScalingGroups(s.ctx, &autoscaling.DescribeAutoScalingGroupsInput{}))
+	return *out.AutoScalingGroups[0].DesiredCapacity
+}
+
+func TestTheCapacityIsWhatThePlanSays(t *testing.T) {
+	tests := []struct {
+		strategy           string
+		isolated, released int32 // of 3
+	}{
+		{strategyReplace, 3, 4},
+		{strategyShrink, 2, 3},
+		{strategyStandby, 2, 3},
+	}
+	for _, tt := range tests {
+		for _, crash := range []crash{{}, {at: 1}, {at: 1, after: true}} {
+			s := newSite(t, 1)
+			again := func(err error, try func() error) {
+				t.Helper()
+				s.crashAt(0, false)
+				if errors.Is(err, errKilled) {
+					err = try()
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			st, err := s.plan("isolate.autoscaling", map[string]any{"strategy": tt.strategy})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.crashAt(crash.at, crash.after)
+			again(s.start(st), func() error { return s.try(st, true) })
+			if got := s.desired(); got != tt.isolated {
+				t.Errorf("%s: desired capacity %d, want %d", tt.strategy, got, tt.isolated)
+			}
+			s.crashAt(crash.at, crash.after)
+			again(s.undo(st, false), func() error { return s.undo(st, false) })
+			if got := s.desired(); got != tt.released {
+				t.Errorf("%s: desired capacity %d after the release, want %d", tt.strategy, got, tt.released)
+			}
+		}
+	}
+}
+
+// TestALostAnswerIsNoSecondChange: the SDK repeats a request whose answer did
+// not come, and AWS has done it already.
+func TestALostAnswerIsNoSecondChange(t *testing.T) {
+	for _, c := range chains() {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, 1)
+			before := s.state()
+			operations := make(map[string]bool)
+			steps := s.run(c.steps)
+			s.undoAll(steps...)
+			desired := s.desired()
+			for _, call := range s.changed() {
+				operations[call] = true
+			}
+			for op := range operations {
+				s := newSite(t, 1)
+				if err := s.acct.Inject(rehearsal.Fault{Operation: op, Kind: "lost", Count: 1}); err != nil {
+					t.Fatal(err)
+				}
+				s.undoAll(s.run(c.steps)...)
+				s.same(before, s.state(), "an answer of "+op+" was lost")
+				if got := s.desired(); got != desired {
+					t.Errorf("an answer of %s was lost: desired capacity %d, want %d", op, got, desired)
+				}
+			}
+		})
+	}
+}
+
+func TestTheProfileGoesBeforeTheDenyAndComesBackAfterIt(t *testing.T) {
+	s := newSite(t, 1)
+	s.crashAt(0, false)
+	st := s.do("isolate.credentials", nil)
+	s.undoAll(st)
+	want := []string{"ec2:DisassociateIamInstanceProfile", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "ec2:AssociateIamInstanceProfile"}
+	if got := s.changed(); !slices.Equal(got, want) {
+		t.Errorf("calls %v, want %v", got, want)
+	}
+}
+
+func TestScaleInProtectionOutlivesADetach(t *testing.T) {
+	for _, protected := range []bool{false, true} {
+		for _, first := range []bool{false, true} {
+			s := newSite(t, 1)
+			must[*autoscaling.SetInstanceProtectionOutput](t)(s.autoscaling().SetInstanceProtection(s.ctx, &autoscaling.SetInstanceProtectionInput{
+				AutoScalingGroupName: aws.String("web"), InstanceIds: []string{s.target.Instance}, ProtectedFromScaleIn: &protected,
+			}))
+			before := s.state()
+			links := []link{{"isolate.autoscaling", nil}}
+			if first {
+				links = append([]link{{"isolate.protect", nil}}, links...)
+			}
+			s.undoAll(s.run(links)...)
+			s.same(before, s.state(), fmt.Sprintf("protected %v, isolate.protect %v", protected, first))
+		}
+	}
 }
 
 func TestAReleaseRestoresTheStateByteForByte(t *testing.T) {
@@ -129,7 +237,7 @@ func TestKilledAtEveryChange(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			undisturbed := newSite(t, 1)
 			before := undisturbed.state()
-			steps := undisturbed.run(c.steps)
+			undisturbed.run(c.steps)
 			isolated := undisturbed.state()
 			for n := 1; ; n++ {
 				again := false
@@ -145,7 +253,6 @@ func TestKilledAtEveryChange(t *testing.T) {
 					break
 				}
 			}
-			_ = steps
 			for n := 1; ; n++ {
 				again := false
 				for _, after := range []bool{false, true} {

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -65,6 +67,12 @@ func newSite(t tester, seed int64) *site {
 		t: t, ctx: context.Background(), acct: a, caseID: "INC-42", cfg: a.Config(alert.Region),
 		target: incident.Target{Account: alert.Account, Region: alert.Region, Instance: alert.Instance},
 		acts:   make(map[string]incident.Reverter),
+	}
+	// The SDK waits in real time before it tries again.
+	s.cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+		})
 	}
 	watched := s.cfg.Copy()
 	watched.APIOptions = append(watched.APIOptions, s.watch)
