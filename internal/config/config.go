@@ -1,21 +1,17 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	"github.com/adrg/xdg"
-	"go.yaml.in/yaml/v4"
 )
 
-// Config is the configuration file; docs/configuration.md shows one.
+// Config is the configuration file; docs/configuration.md shows one. The zero
+// Config is that of no file.
 type Config struct {
 	Profile  string             `yaml:"profile"`
 	Region   string             `yaml:"region"`
@@ -53,8 +49,9 @@ type Tags struct {
 // DefaultFile is where the configuration is looked for unless a file is named.
 func DefaultFile() string { return filepath.Join(xdg.ConfigHome, "cordon", "config.yaml") }
 
-// Load reads a file. An empty path means DefaultFile, which need not exist. All
-// problems of a file are reported together, with file and line.
+// Load reads a file. An empty path means DefaultFile, which need not exist. What
+// is wrong with the file is reported all together as *Problems. A relative
+// directory for evidence is one beside the file.
 func Load(path string) (Config, error) {
 	optional := path == ""
 	if optional {
@@ -67,75 +64,27 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration: %w", err)
 	}
-	return Parse(path, b)
-}
-
-// Parse reads a configuration. The name is used in errors.
-func Parse(name string, source []byte) (Config, error) {
-	var c Config
-	d := yaml.NewDecoder(bytes.NewReader(source))
-	d.KnownFields(true)
-	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, inFile(name, err)
-	}
-	if err := d.Decode(new(Config)); !errors.Is(err, io.EOF) {
-		return Config{}, fmt.Errorf("%s: holds more than one YAML document", name)
-	}
-	var problems []error
-	for _, p := range c.problems() {
-		problems = append(problems, fmt.Errorf("%s: %s", name, p))
-	}
-	if err := errors.Join(problems...); err != nil {
+	c, err := Parse(path, b)
+	if err != nil {
 		return Config{}, err
+	}
+	if d := c.Evidence.Directory; d != "" && !filepath.IsAbs(d) {
+		c.Evidence.Directory = filepath.Join(filepath.Dir(path), d)
 	}
 	return c, nil
 }
 
-var position = regexp.MustCompile(`line (\d+)(?:, column (\d+))?:? ?`)
-
-// inFile puts file and line in front of each of the decoder's problems.
-func inFile(name string, err error) error {
-	var problems []error
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimSpace(line)
-		at := position.FindStringSubmatchIndex(line)
-		if at == nil {
-			if !strings.HasSuffix(line, ":") {
-				problems = append(problems, fmt.Errorf("%s: %s", name, line))
-			}
-			continue
-		}
-		problems = append(problems, fmt.Errorf("%s:%s: %s", name, line[at[2]:at[3]], line[at[1]:]))
+// Parse reads a configuration; the name is used in problems. It fails with *Problems.
+func Parse(name string, source []byte) (Config, error) {
+	r := report{file: name}
+	c, root := r.decode(source)
+	if root != nil {
+		r.check(root, c)
 	}
-	return errors.Join(problems...)
-}
-
-var (
-	accountID = regexp.MustCompile(`^[0-9]{12}$`)
-	roleARN   = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/`)
-)
-
-func (c Config) problems() []string {
-	var p []string
-	e := c.Evidence
-	if e.Bucket != "" && e.Directory != "" {
-		p = append(p, "evidence: a bucket or a directory, not both")
+	if err := r.err(); err != nil {
+		return Config{}, err
 	}
-	if e.Mode != "" && e.Mode != "governance" && e.Mode != "compliance" {
-		p = append(p, fmt.Sprintf("evidence.mode %q: want governance or compliance", e.Mode))
-	}
-	if e.Days < 0 || e.Days > 36500 {
-		p = append(p, fmt.Sprintf("evidence.days %d: want 0 to 36500", e.Days))
-	}
-	for id, a := range c.Accounts {
-		if !accountID.MatchString(id) {
-			p = append(p, fmt.Sprintf("accounts: %q is not an account ID of 12 digits", id))
-		}
-		if !roleARN.MatchString(a.Role) {
-			p = append(p, fmt.Sprintf("accounts.%s.role %q is not a role's ARN", id, a.Role))
-		}
-	}
-	return p
+	return c, nil
 }
 
 // Roles are the accounts' roles to assume, by account ID.
