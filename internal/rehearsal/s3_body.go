@@ -139,16 +139,11 @@ func (u *s3Upstream) store(to blobs) (*s3Body, error) {
 	return b, nil
 }
 
-// pieces hands the body over piece by piece, from its start: a retry, or the SDK's own
-// hashing, may have read it before.
+// pieces hands the body over piece by piece, from where it stands: before a retry the SDK
+// rewinds it.
 func (u *s3Upstream) pieces(take func([]byte) error) error {
 	if u.Body == nil {
 		return nil
-	}
-	if s, ok := u.Body.(io.Seeker); ok {
-		if _, err := s.Seek(0, io.SeekStart); err != nil {
-			return fmt.Errorf("rewind the body: %w", err)
-		}
 	}
 	buffer := make([]byte, 0)
 	for {
