@@ -28,11 +28,12 @@ func (ops operations) ec2Addresses() {
 	ec2On(ops, ec2DescribeAddresses)
 }
 
-// publicIP hands out documentation addresses (RFC 5737), so that nothing here names a real host.
+// publicIP hands out documentation addresses (RFC 5737), so that nothing here names a real host. The
+// third such block, 203.0.113.0/24, is the intruders'.
 func (w *world) publicIP() string {
 	n := w.EC2.PublicIPs
 	w.EC2.PublicIPs++
-	block := [...]string{"203.0.113", "198.51.100", "192.0.2"}[n/250%3]
+	block := [...]string{"198.51.100", "192.0.2"}[n/250%2]
 	return fmt.Sprintf("%s.%d", block, 4+n%250)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
@@ -122,12 +123,12 @@ func TestALockIsCheckedBeforeItIsSet(t *testing.T) {
 		code string
 		in   ec2.LockSnapshotInput
 	}{
-		"no duration":           {"InvalidParameterCombination", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance}},
-		"duration and date":     {"InvalidParameterCombination", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance, LockDuration: aws.Int32(1), ExpirationDate: aws.Time(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))}},
-		"cools off at once": {"InvalidParameterCombination", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance, LockDuration: aws.Int32(1), CoolOffPeriod: aws.Int32(1)}},
-		"too long":              {"InvalidParameterValue", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance, LockDuration: aws.Int32(36501)}},
-		"cools off too long":    {"InvalidParameterValue", ec2.LockSnapshotInput{LockMode: types.LockModeCompliance, LockDuration: aws.Int32(1), CoolOffPeriod: aws.Int32(73)}},
-		"in the past":           {"InvalidParameterValue", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance, ExpirationDate: aws.Time(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}},
+		"no duration":        {"InvalidParameterCombination", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance}},
+		"duration and date":  {"InvalidParameterCombination", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance, LockDuration: aws.Int32(1), ExpirationDate: aws.Time(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))}},
+		"cools off at once":  {"InvalidParameterCombination", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance, LockDuration: aws.Int32(1), CoolOffPeriod: aws.Int32(1)}},
+		"too long":           {"InvalidParameterValue", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance, LockDuration: aws.Int32(36501)}},
+		"cools off too long": {"InvalidParameterValue", ec2.LockSnapshotInput{LockMode: types.LockModeCompliance, LockDuration: aws.Int32(1), CoolOffPeriod: aws.Int32(73)}},
+		"in the past":        {"InvalidParameterValue", ec2.LockSnapshotInput{LockMode: types.LockModeGovernance, ExpirationDate: aws.Time(time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC))}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.in.SnapshotId = id
@@ -249,6 +250,32 @@ func TestACopyWithAForeignKeyEndsInError(t *testing.T) {
 	if snap.State != types.SnapshotStateError || snap.StateMessage == nil {
 		t.Errorf("state %s", snap.State)
 	}
+}
+
+func TestAKeyIsCheckedOnlyAfterTheRequestSucceeded(t *testing.T) {
+	l := newLab(t)
+	var key string
+	l.world(func(w *world) { key = w.keyARN(w.call("ec2").newKey(kmstypes.KeyManagerTypeCustomer, "evidence")) })
+	id := ok(l.ec2.CreateVolume(l.ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String("eu-central-1a"), Size: aws.Int32(1), Encrypted: aws.Bool(true), KmsKeyId: &key}))(t).VolumeId
+	l.world(func(w *world) { w.findKey(w.Region, key).State = kmstypes.KeyStateDisabled })
+	broken := ok(l.ec2.CreateVolume(l.ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String("eu-central-1a"), Size: aws.Int32(1), Encrypted: aws.Bool(true), KmsKeyId: &key}))(t).VolumeId
+	made := ok(l.ec2.RunInstances(l.ctx, &ec2.RunInstancesInput{
+		ImageId: l.describe().ImageId, InstanceType: types.InstanceTypeT3Micro, SubnetId: &l.subnet, MinCount: aws.Int32(1), MaxCount: aws.Int32(1),
+		BlockDeviceMappings: []types.BlockDeviceMapping{{DeviceName: aws.String("/dev/xvda"), Ebs: &types.EbsBlockDevice{Encrypted: aws.Bool(true), KmsKeyId: &key}}},
+	}))(t).Instances[0].InstanceId
+	l.pass(time.Minute)
+	i := ok(l.ec2.DescribeInstances(l.ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{*made}}))(t).Reservations[0].Instances[0]
+	if i.State.Name != types.InstanceStateNameTerminated || !strings.HasPrefix(*i.StateReason.Message, "Client.InvalidKMSKey") {
+		t.Errorf("the instance is %s: %v", i.State.Name, i.StateReason)
+	}
+	l.world(func(w *world) {
+		if s := w.volume(*id).State; s != types.VolumeStateAvailable {
+			t.Errorf("the volume made with the enabled key is %s", s)
+		}
+		if s := w.volume(*broken).State; s != types.VolumeStateError {
+			t.Errorf("the volume made with the disabled key is %s", s)
+		}
+	})
 }
 
 func TestTheConsole(t *testing.T) {

@@ -223,23 +223,3 @@ func ec2GetEbsEncryptionByDefault(c *call, _ *ec2.GetEbsEncryptionByDefaultInput
 func ec2GetEbsDefaultKmsKeyId(*call, *ec2.GetEbsDefaultKmsKeyIdInput) (*ec2.GetEbsDefaultKmsKeyIdOutput, error) {
 	return &ec2.GetEbsDefaultKmsKeyIdOutput{KmsKeyId: aws.String("alias/aws/ebs")}, nil
 }
-
-// ebsKey is the ARN of a key for EBS; none named means the account's default one,
-// which AWS manages and which can't be shared.
-func (w *world) ebsKey(key string) string {
-	prefix := fmt.Sprintf("arn:aws:kms:%s:%s:", w.Region, w.Account)
-	switch {
-	case key == "", key == "alias/aws/ebs":
-		return prefix + "key/0eb5eb50-0eb5-4eb5-8eb5-0eb50eb50eb5"
-	case strings.HasPrefix(key, "arn:"):
-		return key
-	case strings.HasPrefix(key, "alias/"):
-		return prefix + key
-	}
-	return prefix + "key/" + key
-}
-
-// keyUsable: a key of another Region or account is not ours to use.
-func (w *world) keyUsable(arn string) bool {
-	return strings.HasPrefix(arn, fmt.Sprintf("arn:aws:kms:%s:%s:", w.Region, w.Account))
-}

@@ -21,6 +21,18 @@ const (
 	terminatedFor = time.Hour // a terminated instance stays visible that long
 )
 
+// Why an instance is not running: API_StateReason. An instance with a volume whose
+// key can't be used terminates right after it was launched.
+const (
+	reasonUser = "Client.UserInitiatedShutdown"
+	reasonKey  = "Client.InvalidKMSKey.InvalidState"
+)
+
+var reasons = map[string]string{
+	reasonUser: "User initiated shutdown",
+	reasonKey:  "The KMS key provided is in an incorrect state",
+}
+
 // instance is a virtual machine. Its interfaces, volumes, profile and tags are
 // kept elsewhere and refer to it.
 type instance struct {
@@ -126,7 +138,7 @@ func (w *world) reachable(id string) bool {
 func (w *world) terminate(id string) {
 	if i := w.instance(id); i != nil && i.alive() && i.State != types.InstanceStateNameShuttingDown {
 		i.State, i.Until = types.InstanceStateNameShuttingDown, w.Now.Add(shutdownTime)
-		i.Reason = "Client.UserInitiatedShutdown"
+		i.Reason = reasonUser
 	}
 }
 
@@ -140,6 +152,11 @@ func (s *ec2State) tickInstances(w *world) (changed bool) {
 		changed = true
 		switch i.State {
 		case types.InstanceStateNamePending:
+			if slices.ContainsFunc(s.volumesOf(i.ID), func(v *volume) bool { return v.Broken }) {
+				i.Reason = reasonKey
+				s.bury(i)
+				continue
+			}
 			i.State, i.Until = types.InstanceStateNameRunning, time.Time{}
 		case types.InstanceStateNameStopping:
 			i.State, i.Until = types.InstanceStateNameStopped, time.Time{}
@@ -313,7 +330,7 @@ func ec2StopInstances(c *call, in *ec2.StopInstancesInput) (*ec2.StopInstancesOu
 		if i.State != types.InstanceStateNameRunning {
 			return
 		}
-		i.State, i.Until, i.Reason = types.InstanceStateNameStopping, c.Now.Add(stopTime), "Client.UserInitiatedShutdown"
+		i.State, i.Until, i.Reason = types.InstanceStateNameStopping, c.Now.Add(stopTime), reasonUser
 		for _, n := range c.EC2.interfacesOf(i.ID) {
 			n.PublicIP = ""
 		}

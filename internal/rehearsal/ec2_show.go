@@ -28,8 +28,10 @@ func (c *call) showInstance(i *instance) types.Instance {
 		out.BootMode = img.BootMode
 	}
 	if i.Reason != "" {
-		out.StateReason = &types.StateReason{Code: &i.Reason, Message: aws.String(i.Reason + ": User initiated shutdown")}
-		out.StateTransitionReason = aws.String("User initiated")
+		out.StateReason = &types.StateReason{Code: &i.Reason, Message: aws.String(i.Reason + ": " + reasons[i.Reason])}
+		if i.Reason == reasonUser {
+			out.StateTransitionReason = aws.String("User initiated")
+		}
 	}
 	if !i.alive() {
 		return out

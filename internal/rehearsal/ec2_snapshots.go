@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 )
 
 // snapshot is an EBS snapshot. What it holds is fixed when the request that made it
@@ -339,7 +340,7 @@ func ec2CopySnapshot(c *call, in *ec2.CopySnapshotInput) (*ec2.CopySnapshotOutpu
 	}
 	if snap.Encrypted {
 		snap.KMSKey = c.ebsKey(aws.ToString(in.KmsKeyId))
-		if !c.keyUsable(snap.KMSKey) {
+		if c.useKey(snap.KMSKey, "kms:CreateGrant") != nil || c.useKey(from.KMSKey, "kms:Decrypt") != nil {
 			snap.Message = "Given key ID is not accessible"
 		}
 	}
@@ -370,7 +371,7 @@ func ec2ModifySnapshotAttribute(c *call, in *ec2.ModifySnapshotAttributeInput) (
 	case types.OperationTypeRemove:
 		remove = append(remove, append(slices.Clone(in.UserIds), in.GroupNames...)...)
 	}
-	if len(add) > 0 && snap.Encrypted && snap.KMSKey == c.ebsKey("") {
+	if k := c.findKey(c.region, snap.KMSKey); len(add) > 0 && k != nil && k.Manager == kmstypes.KeyManagerTypeAws {
 		return nil, apiError("OperationNotPermitted", "Encrypted snapshots with EBS default key cannot be shared")
 	}
 	if snap.Encrypted && slices.Contains(add, "all") {

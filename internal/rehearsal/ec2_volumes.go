@@ -31,6 +31,7 @@ type volume struct {
 	Snapshot   string            `json:"snapshot,omitempty"`
 	Encrypted  bool              `json:"encrypted,omitempty"`
 	KMSKey     string            `json:"kms_key,omitempty"` // ARN
+	Broken     bool              `json:"broken,omitempty"`  // its key can't be used
 	Created    time.Time         `json:"created"`
 	Attachment *volumeAttachment `json:"attachment,omitempty"`
 }
@@ -61,6 +62,8 @@ func (s *ec2State) tickVolumes(now time.Time) (changed bool) {
 		}
 		changed, v.Until = true, time.Time{}
 		switch {
+		case v.Broken:
+			v.State = types.VolumeStateError
 		case v.Attachment == nil:
 			v.State = types.VolumeStateAvailable
 		case v.Attachment.State == types.VolumeAttachmentStateDetaching:
@@ -98,6 +101,7 @@ func (c *call) makeVolume(i *instance, l launchVolume) *volume {
 	}
 	if v.Encrypted {
 		v.KMSKey = c.ebsKey(key)
+		v.Broken = c.useKey(v.KMSKey, "kms:CreateGrant") != nil
 	}
 	if i != nil {
 		v.AZ, v.State, v.Until = i.AZ, types.VolumeStateInUse, time.Time{}
@@ -108,7 +112,21 @@ func (c *call) makeVolume(i *instance, l launchVolume) *volume {
 	return v
 }
 
-// ec2CreateVolume: API_CreateVolume. The client token is honoured. The snapshot must be completed.
+// ebsKey is the ARN of a key for EBS; none named means the account's default one, which
+// AWS manages. A key that does not exist keeps the name it was given.
+func (c *call) ebsKey(key string) string {
+	if key == "" {
+		return c.keyARN(c.managedKey("ebs"))
+	}
+	if k := c.findKey(c.region, key); k != nil {
+		return c.keyARN(k)
+	}
+	return key
+}
+
+// ec2CreateVolume: API_CreateVolume. The client token is honoured. The snapshot must
+// be completed. A key is checked only afterwards: with one that can't be used the
+// request succeeds and the volume ends in error.
 func ec2CreateVolume(c *call, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput, error) {
 	s := c.ec2()
 	made, err := s.token("CreateVolume", in.ClientToken, in)
