@@ -132,10 +132,11 @@ func (g *scalingGroup) settle(w *world) (changed bool) {
 		}
 		switch m.State {
 		case statePending:
-			if !w.running(m.ID) && !w.terminated(m.ID) {
-				continue // still booting
+			if w.booting(m.ID) {
+				continue
 			}
-			if w.terminated(m.ID) {
+			if !w.running(m.ID) {
+				w.terminate(m.ID)
 				g.end(w, m, false)
 				g.drop(m)
 				break

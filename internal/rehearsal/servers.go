@@ -14,6 +14,11 @@ func (w *world) running(id string) bool {
 	return i != nil && i.State == types.InstanceStateNameRunning
 }
 
+func (w *world) booting(id string) bool {
+	i := w.instance(id)
+	return i != nil && i.State == types.InstanceStateNamePending
+}
+
 func (w *world) terminated(id string) bool {
 	i := w.instance(id)
 	return i == nil || i.State == types.InstanceStateNameTerminated || i.State == types.InstanceStateNameShuttingDown
