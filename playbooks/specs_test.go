@@ -35,6 +35,6 @@ var testSpecs = []incident.Spec{
 		{Name: "snapshots", Type: incident.Strings, Required: true},
 		{Name: "instance_type", Type: incident.String, Default: "t3.large"},
 	}, Outputs: []incident.Field{
-		{Name: "stack", Type: incident.String}, {Name: "instance", Type: incident.String}, {Name: "volumes", Type: incident.Object},
+		{Name: "stack", Type: incident.String}, {Name: "instance", Type: incident.String}, {Name: "volumes", Type: incident.Strings},
 	}},
 }
