@@ -101,10 +101,10 @@ func (s *scaled) state() astypes.LifecycleState { return lifecycle(s.member) }
 func (s *scaled) group(ctx context.Context, name string) (astypes.AutoScalingGroup, error) {
 	out, err := s.asg.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{name}})
 	if err != nil {
-		return astypes.AutoScalingGroup{}, fmt.Errorf("Auto Scaling group %s: %w", name, err)
+		return astypes.AutoScalingGroup{}, fmt.Errorf("reading Auto Scaling group %s: %w", name, err)
 	}
 	if len(out.AutoScalingGroups) == 0 {
-		return astypes.AutoScalingGroup{}, incident.WithHint(fmt.Errorf("Auto Scaling group %s: it does not exist any more", name),
+		return astypes.AutoScalingGroup{}, incident.WithHint(fmt.Errorf("there is no Auto Scaling group %s any more", name),
 			"the instance can't go back into it; restore the other steps and keep the instance outside")
 	}
 	return out.AutoScalingGroups[0], nil
@@ -443,7 +443,7 @@ func (a *autoscalingGroup) Revert(ctx context.Context, req incident.Request, _ i
 			return false, err
 		}
 		if is(s.state(), astypes.LifecycleStateTerminating) {
-			return false, fmt.Errorf("Auto Scaling terminates it")
+			return false, fmt.Errorf("it is being terminated by Auto Scaling")
 		}
 		return is(s.state(), astypes.LifecycleStateInService), nil
 	})

@@ -100,7 +100,7 @@ func tagOf(tags []ec2types.Tag, key string) string {
 func membership(ctx context.Context, client *autoscaling.Client, instance string) (*astypes.AutoScalingInstanceDetails, error) {
 	out, err := client.DescribeAutoScalingInstances(ctx, &autoscaling.DescribeAutoScalingInstancesInput{InstanceIds: []string{instance}})
 	if err != nil {
-		return nil, fmt.Errorf("Auto Scaling group of %s: %w", instance, err)
+		return nil, fmt.Errorf("reading the Auto Scaling group of %s: %w", instance, err)
 	}
 	for _, m := range out.AutoScalingInstances {
 		state := lifecycle(&m)
