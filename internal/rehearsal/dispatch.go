@@ -61,8 +61,11 @@ func on[I, O any](ops operations, handle func(*call, *I) (*O, error)) {
 		panic("rehearsal: two handlers for " + t.String())
 	}
 	ops[t] = operation{
-		read:   readOnly(strings.TrimSuffix(t.Elem().Name(), "Input")),
-		handle: func(c *call, in any) (any, error) { return handle(c, in.(*I)) },
+		read: readOnly(strings.TrimSuffix(t.Elem().Name(), "Input")),
+		handle: func(c *call, in any) (any, error) {
+			out, err := handle(c, detach(in.(*I)))
+			return detach(out), err
+		},
 	}
 }
 

@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 
@@ -186,7 +187,7 @@ func (c *call) changeStopped(i *instance, in *ec2.ModifyInstanceAttributeInput) 
 	case in.EbsOptimized != nil:
 		i.EBSOptimal = aws.ToBool(in.EbsOptimized.Value)
 	case in.UserData != nil:
-		i.UserData = string(in.UserData.Value)
+		i.UserData = base64.StdEncoding.EncodeToString(in.UserData.Value)
 	}
 	return &ec2.ModifyInstanceAttributeOutput{}, nil
 }

@@ -163,6 +163,9 @@ func (p *launchPlan) planInterfaces(c *call) error {
 			return err
 		}
 	}
+	if len(list) > 1 && list[0].PublicIP != nil && *list[0].PublicIP {
+		return apiError("InvalidParameterCombination", "The associatePublicIPAddress parameter cannot be specified when launching with multiple network interfaces.")
+	}
 	p.interfaces = list
 	return nil
 }
@@ -236,7 +239,8 @@ func (c *call) launchPlanned(p launchPlan) *instance {
 		n.Attachment = &interfaceAttachment{ID: c.id("eni-attach"), Instance: i.ID, Index: l.Index, DeleteOnTermination: !l.Keep && l.ID == "", At: c.Now}
 		if l.Index == 0 {
 			i.PrivateIP = n.IPs[0]
-			n.AutoPublic = p.primary.PublicIPs
+			// With several interfaces there is no automatic address ("Amazon EC2 instance IP addressing").
+			n.AutoPublic = p.primary.PublicIPs && len(p.interfaces) == 1
 			if l.PublicIP != nil {
 				n.AutoPublic = *l.PublicIP
 			}

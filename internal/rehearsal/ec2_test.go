@@ -362,3 +362,35 @@ func TestAnAccountOnDiskIsTheSameWhenOpenedAgain(t *testing.T) {
 		t.Error("the first process does not see what the second one did")
 	}
 }
+
+func TestANetworkIsTakenDownFromTheInside(t *testing.T) {
+	l := newLab(t)
+	delete := func(what string) error {
+		var err error
+		switch what {
+		case "subnet":
+			_, err = l.ec2.DeleteSubnet(l.ctx, &ec2.DeleteSubnetInput{SubnetId: &l.subnet})
+		case "group":
+			_, err = l.ec2.DeleteSecurityGroup(l.ctx, &ec2.DeleteSecurityGroupInput{GroupId: &l.group})
+		case "vpc":
+			_, err = l.ec2.DeleteVpc(l.ctx, &ec2.DeleteVpcInput{VpcId: &l.vpc})
+		}
+		return err
+	}
+	for _, what := range []string{"subnet", "group", "vpc"} {
+		refused(t, "DependencyViolation", delete(what))
+	}
+	ok(l.ec2.TerminateInstances(l.ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{l.instance}}))(t)
+	refused(t, "DependencyViolation", delete("subnet")) // the instance is still shutting down
+	l.pass(time.Minute)
+	for _, what := range []string{"subnet", "group", "vpc"} {
+		if err := delete(what); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	l.world(func(w *world) {
+		if n := len(w.EC2.Groups) + len(w.EC2.RouteTables) + len(w.EC2.ACLs) + len(w.EC2.Interfaces); n != 0 {
+			t.Errorf("%d parts are left", n)
+		}
+	})
+}
