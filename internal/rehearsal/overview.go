@@ -94,6 +94,9 @@ func (w *world) overview() Overview {
 			o.Images = append(o.Images, i.ID)
 		}
 	}
+	for _, st := range w.CloudFormation.Stacks {
+		o.Stacks = append(o.Stacks, fmt.Sprintf("%s %s", st.Name, st.Status))
+	}
 	for _, b := range inOrder(w.S3.Buckets) {
 		bo := BucketOverview{Name: b.Name}
 		for _, versions := range b.Objects {
