@@ -8,11 +8,15 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbv2types "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/cordon-ir/cordon/internal/incident"
 )
 
 // canned is a configuration whose operations answer from a list: for what the
@@ -138,5 +142,29 @@ func TestEveryInterfacesExposureIsNamed(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("nothing says %q in\n%s", want, text.String())
 		}
+	}
+}
+
+func TestWhatAnInstanceCanNotHaveIsNotAskedFor(t *testing.T) {
+	inst := ec2types.Instance{
+		InstanceId: aws.String("i-1"), State: &ec2types.InstanceState{Name: ec2types.InstanceStateNameRunning},
+		InstanceLifecycle: ec2types.InstanceLifecycleTypeSpot, RootDeviceType: ec2types.DeviceTypeInstanceStore,
+	}
+	cfg := canned(func(in any) any {
+		switch in.(type) {
+		case *ec2.DescribeInstancesInput:
+			return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: []ec2types.Instance{inst}}}}
+		case *autoscaling.DescribeAutoScalingInstancesInput:
+			return &autoscaling.DescribeAutoScalingInstancesOutput{}
+		}
+		return nil // DescribeInstanceAttribute among them
+	})
+	a := &protect{func(context.Context, incident.Target) (aws.Config, error) { return cfg, nil }}
+	p, err := a.Plan(context.Background(), incident.Request{Target: incident.Target{Instance: "i-1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(p.Notes, "\n"); len(p.Changes) != 0 || !strings.Contains(notes, "Spot") || !strings.Contains(notes, "instance store") {
+		t.Errorf("changes %v, notes %q", p.Changes, p.Notes)
 	}
 }

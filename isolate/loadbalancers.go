@@ -15,7 +15,8 @@ import (
 	"github.com/cordon-ir/cordon/internal/incident"
 )
 
-// loadBalancers takes the instance out of every load balancer's targets.
+// loadBalancers takes the instance out of every load balancer's targets. VPC
+// Lattice and Global Accelerator have targets of their own: they are not looked at.
 type loadBalancers struct{ configs configs }
 
 // waitLimit bounds the wait for connections to drain: more than the default
