@@ -142,12 +142,17 @@ func like(pattern, s string) bool {
 
 // String says how far the intruder gets.
 func (i *intruder) String() string {
-	text := "stolen credentials of role " + i.Role + " not used since the alert"
-	if !i.Last.IsZero() {
-		text = "stolen credentials of role " + i.Role + " last worked at " + i.Last.Format(time.TimeOnly)
-	}
-	if i.Refused > 0 {
-		text += ", refused since"
+	text := "stolen credentials of role " + i.Role
+	switch {
+	case i.Last.IsZero() && i.Refused == 0:
+		text += " not used since the alert"
+	case i.Last.IsZero():
+		text += " refused since the alert"
+	default:
+		text += " last worked at " + i.Last.Format(time.TimeOnly)
+		if i.Refused > 0 {
+			text += ", refused since"
+		}
 	}
 	return text
 }
