@@ -10,8 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -51,7 +53,7 @@ func newBench(t *testing.T) *bench {
 		target:  incident.Target{Account: alert.Account, Region: alert.Region, Instance: alert.Instance},
 		entries: make(map[string]map[incident.EntryType][]json.RawMessage), custody: evidence.NewCustody(),
 	}
-	b.store = vault.NewS3(account.Config(alert.Region), vault.S3Options{Bucket: alert.Bucket, Mode: "GOVERNANCE", Days: 30}, account.Clock())
+	b.store = vault.NewS3(atOnce(account.Config(alert.Region)), vault.S3Options{Bucket: alert.Bucket, Mode: "GOVERNANCE", Days: 30}, account.Clock())
 	return b
 }
 
@@ -61,7 +63,7 @@ func (b *bench) action(name string) incident.Action {
 	b.t.Helper()
 	actions := capture.Actions(
 		func(_ context.Context, t incident.Target) (aws.Config, error) {
-			return b.config(b.account.Config(t.Region)), nil
+			return b.config(atOnce(b.account.Config(t.Region))), nil
 		},
 		func(context.Context, incident.Target) (evidence.Store, error) { return b.store, nil },
 	)
@@ -243,4 +245,15 @@ func TestSpecsAreComplete(t *testing.T) {
 			t.Errorf("%s: a permission is listed twice", name)
 		}
 	}
+}
+
+// atOnce retries without waiting: the SDK's delays are real time.
+func atOnce(cfg aws.Config) aws.Config {
+	cfg = cfg.Copy()
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+		})
+	}
+	return cfg
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
@@ -208,6 +209,11 @@ func (lost) ConnectionError() bool { return true }
 // losing loses the operation's first answer: the SDK sends it again.
 func losing(cfg aws.Config, operation string) aws.Config {
 	cfg = cfg.Copy()
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+		})
+	}
 	seen := false
 	cfg.APIOptions = append(cfg.APIOptions, func(stack *middleware.Stack) error {
 		if stack.ID() != operation {
