@@ -107,7 +107,7 @@ func newRehearseShow(g *globals) *cobra.Command {
 			if g.output == "json" {
 				return g.printJSON(account.Overview())
 			}
-			_, err = fmt.Fprintf(g.out, "REHEARSAL\n%s", account.Overview())
+			_, err = fmt.Fprintf(g.out, "%s", account.Overview())
 			return err
 		},
 	}

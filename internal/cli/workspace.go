@@ -48,7 +48,7 @@ func (g *globals) open() (*workspace, error) {
 	if g.rehearsal != "" {
 		account, err := rehearsal.Open(g.rehearsal)
 		if err != nil {
-			return nil, incident.WithHint(err, "'cordon rehearse new web-tier DIR' makes one")
+			return nil, incident.WithHint(&usageError{err}, "'cordon rehearse new web-tier DIR' makes one")
 		}
 		w.simulate(account)
 		if configFile == "" {
@@ -67,7 +67,8 @@ func (g *globals) open() (*workspace, error) {
 	}
 	if w.account == nil {
 		w.base = access.Load(access.LoadOptions{
-			Profile: orElse(g.profile, w.config.Profile), Region: orElse(g.region, w.config.Region),
+			Profile: orElse(g.profile, unlessSet(w.config.Profile, "AWS_PROFILE")),
+			Region:  orElse(g.region, unlessSet(w.config.Region, "AWS_REGION", "AWS_DEFAULT_REGION")),
 			RoleARN: g.roleARN, MFASerial: g.mfaSerial, EndpointURL: g.endpoint, MFAToken: g.askMFA,
 		})
 	}
@@ -87,6 +88,16 @@ func orElse(s, otherwise string) string {
 		return s
 	}
 	return otherwise
+}
+
+// unlessSet is what the configuration file says, where the environment says nothing.
+func unlessSet(configured string, variables ...string) string {
+	for _, v := range variables {
+		if os.Getenv(v) != "" {
+			return ""
+		}
+	}
+	return configured
 }
 
 func (g *globals) askMFA() (string, error) {

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"errors"
+	"os/exec"
+	"regexp"
+	"strconv"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// exits CODE CMD ARGS… runs a command that must end with exactly that code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ARGS…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+var lastWord = regexp.MustCompile(`(\S+)\s*$`)
+
+// suspect VAR FILE sets VAR to the last word of FILE: the instance that
+// 'rehearse new' names in its last line.
+func suspect(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: suspect VAR FILE")
+	}
+	m := lastWord.FindStringSubmatch(ts.ReadFile(args[1]))
+	if m == nil {
+		ts.Fatalf("%s is empty", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+var moment = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z`)
+
+// unchanged FILE runs 'rehearse show' and compares it with FILE, but for the
+// time: nothing in the account may have changed, though reading it took time.
+func unchanged(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: unchanged FILE")
+	}
+	ts.Check(ts.Exec("cordon", "rehearse", "show", ts.Getenv("CORDON_REHEARSAL")))
+	before, now := moment.ReplaceAllString(ts.ReadFile(args[0]), ""), moment.ReplaceAllString(ts.ReadFile("stdout"), "")
+	if before != now {
+		ts.Fatalf("the account has changed:\n%s\nwas\n%s", now, before)
+	}
+}
