@@ -43,6 +43,9 @@ func (s shape) difference(got shape) string {
 	return b.String()
 }
 
+// suffixes are what CloudFormation puts behind a logical ID.
+var suffixes = regexp.MustCompile(`-[0-9A-F]{12}\b`)
+
 var ids = regexp.MustCompile(`\b(i|vol|snap|eni|sg|ami|vpc|subnet|rtb|vpce|eipassoc|iip-assoc)-[0-9a-f]{8,17}\b`)
 
 // shape reads the account through the SDK, once everything has come to rest.
@@ -55,7 +58,7 @@ func (o *world) shape() shape {
 	}
 	s := make(shape)
 	add := func(name, format string, args ...any) {
-		s[name] = append(s[name], ids.ReplaceAllString(fmt.Sprintf(format, args...), "$1-…"))
+		s[name] = append(s[name], suffixes.ReplaceAllString(ids.ReplaceAllString(fmt.Sprintf(format, args...), "$1-…"), "-…"))
 	}
 	o.instanceShape(add)
 	o.placeShape(add)

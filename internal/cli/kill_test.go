@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cordon-ir/cordon/internal/config"
+	"github.com/cordon-ir/cordon/internal/rehearsal"
+)
+
+// onDisk makes an account in a directory and a case in it, for processes of their own.
+func onDisk(t *testing.T) (*world, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "account")
+	account, err := rehearsal.Create(dir, "web-tier", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &workspace{g: &globals{yes: true}, home: rehearsalHome(dir)}
+	w.simulate(account)
+	if w.config, err = config.Load(filepath.Join(dir, "config.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	o := &world{t: t, account: account, w: w}
+	o.cordon(dir, "case", "open", "INC-1")
+	return o, dir
+}
+
+func command(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command("cordon", append([]string{"--rehearsal", dir, "--yes", "--output", "json"}, args...)...)
+	cmd.Env = append(os.Environ(), "CORDON_HOME=", "CORDON_CONFIG=", "CORDON_REHEARSAL=")
+	return cmd
+}
+
+// cordon runs a command to its end; it must succeed.
+func (o *world) cordon(dir string, args ...string) {
+	o.t.Helper()
+	if out, err := command(dir, args...).CombinedOutput(); err != nil {
+		o.t.Fatalf("cordon %s: %v\n%s", strings.Join(args, " "), err, lastLines(string(out)))
+	}
+}
+
+func lastLines(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-3):], "\n")
+}
+
+// killedAfter runs a command and kills it, by SIGKILL, once it has shown n
+// entries. It reports whether it was still alive then.
+func (o *world) killedAfter(n int, dir string, args ...string) bool {
+	o.t.Helper()
+	cmd := command(dir, args...)
+	out, err := cmd.StdoutPipe()
+	o.must(err)
+	o.must(cmd.Start())
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	seen := 0
+	for seen < n && lines.Scan() {
+		seen++
+	}
+	killed := seen == n && cmd.Process.Kill() == nil
+	for lines.Scan() { // until the pipe is closed
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if killed && errors.As(err, &exit) && exit.ExitCode() == -1 {
+		return true
+	}
+	o.must(err)
+	return false
+}
+
+func TestARunKilledTenTimesEndsAsIfUndisturbed(t *testing.T) {
+	whole, dir := onDisk(t)
+	whole.cordon(dir, "run", "full-response", "--case", "INC-1", "--instance", whole.account.Alert().Instance)
+	want := whole.shape()
+
+	o, dir := onDisk(t)
+	kills := 0
+	args := []string{"run", "full-response", "--case", "INC-1", "--instance", o.account.Alert().Instance}
+	for kills < 10 && o.killedAfter(6+kills, dir, args...) {
+		kills++
+		args = []string{"resume", "--case", "INC-1"}
+	}
+	if kills < 10 {
+		t.Errorf("it was over after %d kills", kills)
+	}
+	o.cordon(dir, "resume", "--case", "INC-1")
+	if got := o.shape(); !reflect.DeepEqual(got, want) {
+		t.Error(want.difference(got))
+	}
+	o.cordon(dir, "journal", "verify", "--case", "INC-1")
+}
+
+func TestEachOfTenKillsIsResumedToTheSameEnd(t *testing.T) {
+	whole, dir := onDisk(t)
+	args := []string{"run", "full-response", "--case", "INC-1", "--set", "export=false", "--instance", whole.account.Alert().Instance}
+	whole.cordon(dir, args...)
+	want := whole.shape()
+	for _, n := range []int{3, 11, 23, 34, 47, 58, 70, 80, 88, 96} {
+		o, dir := onDisk(t)
+		if !o.killedAfter(n, dir, args...) {
+			t.Errorf("it was over before entry %d", n)
+		}
+		o.cordon(dir, "resume", "--case", "INC-1")
+		if got := o.shape(); !reflect.DeepEqual(got, want) {
+			t.Errorf("killed at entry %d:\n%s", n, want.difference(got))
+		}
+		o.cordon(dir, "journal", "verify", "--case", "INC-1")
+	}
+}
