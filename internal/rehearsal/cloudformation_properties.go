@@ -8,19 +8,26 @@ import (
 	"strings"
 )
 
+// propertyErrors are what is wrong with a resource's properties, all of it, in AWS's words.
+type propertyErrors []string
+
+func (e propertyErrors) Error() string {
+	return "Properties validation failed with message: " + strings.Join(e, ", ")
+}
+
 // fillProperties puts a resource's properties into a struct whose fields have their names. As CloudFormation
 // does, it takes "443" for a number and "true" for a bool, and refuses a property that the
 // type does not have.
 func fillProperties(from map[string]any, into any) error {
-	var problems []string
+	var problems propertyErrors
 	fill("#", from, reflect.ValueOf(into).Elem(), &problems)
 	if len(problems) > 0 {
-		return fmt.Errorf("Properties validation failed with message: %s", strings.Join(problems, ", ")) //nolint:staticcheck // AWS's words
+		return problems
 	}
 	return nil
 }
 
-func fill(path string, from any, into reflect.Value, problems *[]string) {
+func fill(path string, from any, into reflect.Value, problems *propertyErrors) {
 	wrong := func() {
 		*problems = append(*problems, fmt.Sprintf("%s: expected type: %s, found: %T", path, into.Kind(), from))
 	}

@@ -162,10 +162,11 @@ func TestAResourceThatFailsRollsTheStackBack(t *testing.T) {
 		denied   string
 		reason   string
 	}{
-		"unknown type":       {strings.Replace(networkTemplate, "Type: AWS::EC2::SecurityGroup\n", "Type: AWS::EC2::TransitGateway\n", 1), "", "no resource type"},
-		"unknown property":   {strings.Replace(networkTemplate, "EnableDnsSupport", "EnableDnsSuport", 1), "", "extraneous key [EnableDnsSuport]"},
-		"missing permission": {networkTemplate, "ec2:CreateSubnet", "not authorized"},
-		"refused by EC2":     {strings.Replace(networkTemplate, "10.9.1.0/24\n      AvailabilityZone", "10.8.1.0/24\n      AvailabilityZone", 1), "", "CIDR"},
+		"unknown type":               {strings.Replace(networkTemplate, "Type: AWS::EC2::SecurityGroup\n", "Type: AWS::EC2::TransitGateway\n", 1), "", "no resource type"},
+		"unknown property":           {strings.Replace(networkTemplate, "EnableDnsSupport", "EnableDnsSuport", 1), "", "extraneous key [EnableDnsSuport]"},
+		"properties of another kind": {"Resources: {Net: {Type: 'AWS::EC2::VPC', Properties: !Ref 'AWS::Region'}}", "", "expected type: JSONObject"},
+		"missing permission":         {networkTemplate, "ec2:CreateSubnet", "not authorized"},
+		"refused by EC2":             {strings.Replace(networkTemplate, "10.9.1.0/24\n      AvailabilityZone", "10.8.1.0/24\n      AvailabilityZone", 1), "", "CIDR"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, client := stackClient(t, func(w *world) { w.Denied = append(w.Denied, test.denied) })
@@ -288,6 +289,33 @@ func TestTheCleanRoomCanBeBuilt(t *testing.T) {
 	look(t, a, func(w *world) {
 		if len(w.EC2.VPCs)+len(w.EC2.Groups)+len(w.EC2.Endpoints) != 0 {
 			t.Error("something of the clean room is left")
+		}
+	})
+}
+
+// Whatever stands in a template, reading it ends in a template or an error, and every resource comes
+// once, after what it needs.
+func FuzzParseTemplate(f *testing.F) {
+	f.Add(networkTemplate)
+	f.Add("Resources: {A: {Type: 'AWS::EC2::VPC', Properties: !Ref A}}")
+	f.Add("Resources: {A: {Type: 'AWS::EC2::VPC', Properties: {X: !Sub [1, 2, 3]}}}")
+	f.Add("Resources: {A: {Type: 'AWS::EC2::VPC', DependsOn: [[B]], Properties: {X: !GetAtt []}}}")
+	f.Add("{\"Resources\": null}")
+	f.Fuzz(func(t *testing.T, body string) {
+		template, err := parseTemplate(body)
+		if err != nil {
+			return
+		}
+		order, err := template.order()
+		if err != nil || len(order) != len(template.Resources) {
+			t.Fatalf("%d of %d resources in order, %v", len(order), len(template.Resources), err)
+		}
+		for i, name := range order {
+			for _, need := range dependsOn(template.Resources[name]) {
+				if j := slices.Index(order, need); j > i {
+					t.Fatalf("%s comes before %s", name, need)
+				}
+			}
 		}
 	})
 }

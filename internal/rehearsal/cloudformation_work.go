@@ -86,8 +86,12 @@ func creating[P any](create func(*cfnWork, *P) error) func(*cfnWork) error {
 		if err != nil {
 			return err
 		}
+		values, ok := evaluated.(map[string]any)
+		if !ok {
+			return propertyErrors{fmt.Sprintf("#: expected type: JSONObject, found: %T", evaluated)}
+		}
 		properties := new(P)
-		if err := fillProperties(evaluated.(map[string]any), properties); err != nil {
+		if err := fillProperties(values, properties); err != nil {
 			return err
 		}
 		return create(x, properties)
