@@ -54,21 +54,7 @@ func (w *world) findKey(region, ref string) *kmsKey {
 	if k, ok := w.KMS.Keys[id]; ok && k.Region == region {
 		return k
 	}
-	if k := w.ebsManagedKey(); region == w.Region && (ref == ebsManagedAlias || ref == here+ebsManagedAlias || id == k.ID) {
-		return k
-	}
 	return nil
-}
-
-const ebsManagedAlias = "alias/aws/ebs"
-
-// ebsManagedKey is the key that AWS manages for EBS. It is always there and can't be changed.
-func (w *world) ebsManagedKey() *kmsKey {
-	arn := w.ebsKey("")
-	return &kmsKey{
-		ID: arn[strings.LastIndex(arn, "/")+1:], Region: w.Region, State: types.KeyStateEnabled, Manager: types.KeyManagerTypeAws,
-		Description: "Default key that protects my EBS volumes when no other key is defined",
-	}
 }
 
 // errKeyState: the key is there, but disabled or waiting to be deleted.
@@ -90,6 +76,19 @@ func (c *call) useKey(ref, action string) error {
 		return fmt.Errorf("%s %w", c.keyARN(k), errKeyState)
 	}
 	return nil
+}
+
+// managedKey is the key that AWS manages for a service (alias/aws/ebs), made when it is first needed.
+// What is encrypted with it can't be shared
+// (https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modifying-snapshot-permissions.html).
+func (c *call) managedKey(service string) *kmsKey {
+	alias := "alias/aws/" + service
+	if k := c.findKey(c.region, alias); k != nil {
+		return k
+	}
+	k := c.newKey(types.KeyManagerTypeAws, "Default key that protects my "+service+" data when no other key is defined")
+	put(&c.KMS.Aliases, c.kmsName("", &alias), k.ID)
+	return k
 }
 
 func (c *call) newKey(manager types.KeyManagerType, description string) *kmsKey {
@@ -213,11 +212,6 @@ func kmsListAliases(c *call, in *kms.ListAliasesInput) (*kms.ListAliasesOutput, 
 		only = k.ID
 	}
 	out := &kms.ListAliasesOutput{}
-	if k := c.findKey(c.region, ebsManagedAlias); k != nil && (only == "" || only == k.ID) {
-		out.Aliases = append(out.Aliases, types.AliasListEntry{
-			AliasName: aws.String(ebsManagedAlias), AliasArn: aws.String(c.kmsName("", aws.String(ebsManagedAlias))), TargetKeyId: &k.ID,
-		})
-	}
 	for _, arn := range sortedKeys(c.KMS.Aliases) {
 		k := c.KMS.Keys[c.KMS.Aliases[arn]]
 		if k.Region != c.region || only != "" && k.ID != only {

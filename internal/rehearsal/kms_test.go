@@ -31,8 +31,9 @@ func TestAKeyIsFoundByEveryNameItHasAndOnlyInItsRegion(t *testing.T) {
 	}
 }
 
-func TestTheKeyThatAWSManagesForEBSIsThereAndCannotBeChanged(t *testing.T) {
-	client := kms.NewFromConfig(emptyAccount(t).Config("eu-central-1"))
+func TestAKeyThatAWSManagesCannotBeChanged(t *testing.T) {
+	a := emptyAccount(t, func(w *world) { w.call("ec2").managedKey("ebs") })
+	client := kms.NewFromConfig(a.Config("eu-central-1"))
 	out, err := client.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: aws.String("alias/aws/ebs")})
 	if err != nil {
 		t.Fatal(err)
