@@ -54,7 +54,7 @@ func Close(ctx context.Context, cfg aws.Config, clock incident.Clock, room incid
 	}
 	if there {
 		s.name = room.Stack
-		if err := s.delete(ctx, "close-"+tagOf(st, tagToken)); err != nil {
+		if err := s.delete(ctx); err != nil {
 			return err
 		}
 	}

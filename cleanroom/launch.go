@@ -235,7 +235,7 @@ func (o *opening) stack(ctx context.Context) (cftypes.Stack, error) {
 		id := aws.ToString(old.StackId)
 		// A token names one request: the next stack needs another.
 		token += "-" + id[strings.LastIndex(id, "/")+1:]
-		if err = (stack{client: o.cf, clock: o.req.Clock, name: id}).delete(ctx, token); err == nil {
+		if err = (stack{client: o.cf, clock: o.req.Clock, name: id}).delete(ctx); err == nil {
 			err = o.create(ctx, s.name, token)
 		}
 	}

@@ -122,9 +122,11 @@ func (s stack) failure(ctx context.Context, st types.Stack) error {
 		"mend the cause and resume the run: the failed stack is deleted and made again")
 }
 
-// delete deletes the stack and waits until it is gone. It must be named by its ARN.
-func (s stack) delete(ctx context.Context, token string) error {
-	if _, err := s.client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &s.name, ClientRequestToken: &token}); err != nil {
+// delete deletes the stack and waits until it is gone. It must be named by its
+// ARN. There is no token: deleting twice is deleting once, and a token would keep a deletion that
+// failed from being tried again.
+func (s stack) delete(ctx context.Context) error {
+	if _, err := s.client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &s.name}); err != nil {
 		return fmt.Errorf("deleting stack %s: %w", s.name, err)
 	}
 	return incident.Poll(ctx, s.clock, stackPoll, stackLimit, "the end of stack "+s.name, func(ctx context.Context) (bool, error) {

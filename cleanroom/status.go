@@ -136,7 +136,7 @@ func (p *proof) internetGateways(ctx context.Context) (ways []incident.Exposure,
 		Filters: []types.Filter{{Name: aws.String("attachment.vpc-id"), Values: []string{p.report.VPC}}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("Internet gateways of %s: %w", p.report.VPC, err)
+		return nil, fmt.Errorf("internet gateways of %s: %w", p.report.VPC, err)
 	}
 	for _, g := range out.InternetGateways {
 		ways = append(ways, incident.Exposure{Path: aws.ToString(g.InternetGatewayId), Reason: "an Internet gateway is attached"})

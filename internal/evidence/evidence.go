@@ -29,7 +29,7 @@ const ModeNone = "none"
 // Item is one piece of evidence. It exists once its object is in the store
 // with retention set and read back, and this record is in the journal.
 type Item struct {
-	ID       string `json:"id"` // unique in the case: metadata-i-0abc, disk-image-vol-0abc
+	ID       string `json:"id"` // unique in the case: metadata-i-0abc-1f2e3d4c, disk-image-snap-0abc
 	Kind     Kind   `json:"kind"`
 	Source   string `json:"source"`        // the resource it was taken from
 	Key      string `json:"key,omitempty"` // in the store; empty where the item has no bytes of ours

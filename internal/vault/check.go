@@ -42,7 +42,7 @@ func (s *S3) locks(ctx context.Context) error {
 		return incident.WithHint(fmt.Errorf("%w: bucket %s has no Object Lock", evidence.ErrNotLocked, s.o.Bucket), hint)
 	}
 	if err != nil {
-		return fmt.Errorf("Object Lock of the evidence bucket: %w", explain(err, s.o.Bucket))
+		return fmt.Errorf("object lock of the evidence bucket: %w", explain(err, s.o.Bucket))
 	}
 	if out.ObjectLockConfiguration == nil || out.ObjectLockConfiguration.ObjectLockEnabled != types.ObjectLockEnabledEnabled {
 		return incident.WithHint(fmt.Errorf("%w: bucket %s has no Object Lock", evidence.ErrNotLocked, s.o.Bucket), hint)
