@@ -47,6 +47,9 @@ func s3CreateMultipartUpload(c *call, in *s3.CreateMultipartUploadInput) (*s3.Cr
 	if err != nil {
 		return nil, err
 	}
+	if in.Tagging != nil || in.SSECustomerKey != nil {
+		return nil, errNotModelled
+	}
 	if _, err := b.lockFor(c.Now, in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus); err != nil {
 		return nil, err
 	}

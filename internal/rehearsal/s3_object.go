@@ -17,11 +17,17 @@ import (
 // maxPut is the largest body of one PutObject or UploadPart: 5 GiB.
 const maxPut = 5 << 30
 
+// errNotModelled keeps what the account would lose without a word from looking as if it had been done.
+var errNotModelled = apiError("NotImplemented", "the simulated account keeps no object tags and no customer-provided keys")
+
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
 func s3PutObject(c *call, in *s3.PutObjectInput) (*s3.PutObjectOutput, error) {
 	b, err := c.s3Bucket(in.Bucket, in.ExpectedBucketOwner)
 	if err != nil {
 		return nil, err
+	}
+	if in.Tagging != nil || in.SSECustomerKey != nil {
+		return nil, errNotModelled
 	}
 	lock, err := b.lockFor(c.Now, in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus)
 	if err != nil {
