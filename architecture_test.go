@@ -54,6 +54,7 @@ var house = map[string]room{
 	"internal/rehearsal":          {may: []string{"internal/clock"}, banned: map[string]string{module + "/internal/incident": "the account must not know what the product wants from it"}},
 	"internal/cli":                {may: []string{"*"}},
 	"cmd/cordon":                  {may: []string{"internal/cli"}},
+	"internal/conformance":        {},
 	"internal/evidence/storetest": {may: []string{"internal/evidence"}},
 }
 
