@@ -44,8 +44,8 @@ type Volume struct {
 // residual exposures of every clean room (aws-facts.md, "Network isolation").
 func residual() []incident.Exposure {
 	return []incident.Exposure{
-		{Path: "DNS through the VPC's resolver", Reason: "neither security groups nor network ACLs filter it: names can carry data out"},
-		{Path: "Systems Manager", Reason: "whoever may start a session on the examination instance can move data through it"},
+		{Path: "the clean room: DNS through its resolver", Reason: "neither security groups nor network ACLs filter it: names can carry data out"},
+		{Path: "the clean room: Systems Manager", Reason: "whoever may start a session on the examination instance can move data through it"},
 	}
 }
 
