@@ -97,7 +97,7 @@ func questionText(q incident.Question) string {
 	for _, c := range q.Proposal.Changes {
 		fmt.Fprintf(&b, "  %s, %s: %s → %s\n", c.Resource, c.What, orElse(c.Before, "(none)"), orElse(c.After, "(none)"))
 	}
-	fmt.Fprintf(&b, "Do it on %s? yes / no: ", q.Step.Target.Instance)
+	fmt.Fprintf(&b, "Do it on %s? Type yes or no:\n", q.Step.Target.Instance)
 	return b.String()
 }
 

@@ -228,7 +228,7 @@ func printCase(g *globals, s caseSummary, dir string) {
 		if outcome == "" {
 			outcome = "not ended"
 		}
-		fmt.Fprintf(g.out, "  run %-6s %s %s: %s", r.ID, r.Kind, r.Playbook, outcome)
+		fmt.Fprintf(g.out, "  run %-6s %s: %s", r.ID, r.Playbook, outcome)
 		for _, state := range []string{"succeeded", "reverted", "failed", "unknown", "skipped", "waiting", "running", "pending"} {
 			if n := r.Steps[state]; n > 0 {
 				fmt.Fprintf(g.out, ", %d %s", n, state)

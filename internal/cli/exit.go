@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cordon-ir/cordon/internal/access"
+	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
 	"github.com/cordon-ir/cordon/playbooks"
@@ -65,7 +66,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &outcome):
 		return outcome.code
-	case errors.As(err, &usage), errors.As(err, &problems), errors.As(err, &input), errors.As(err, &refused), errors.As(err, &drift):
+	case errors.As(err, &usage), errors.As(err, &problems), errors.As(err, &input), errors.As(err, &refused), errors.As(err, &drift), errors.Is(err, evidence.ErrNotLocked):
 		return exitUsage
 	case errors.As(err, &verify), errors.As(err, &corrupt):
 		return exitVerify
@@ -88,6 +89,8 @@ func hintOf(err error) string {
 		held    *journal.HeldError
 		usage   *usageError
 		drift   *incident.DriftError
+		verify  *journal.VerifyError
+		corrupt *journal.CorruptError
 	)
 	switch {
 	case errors.As(err, &outcome):
@@ -98,6 +101,8 @@ func hintOf(err error) string {
 		return "follow it with 'cordon journal follow', or end it with 'cordon interrupt'"
 	case errors.As(err, &usage):
 		return "'cordon COMMAND --help' shows what it takes"
+	case errors.As(err, &verify), errors.As(err, &corrupt):
+		return "keep the file as it is, and compare it with an export or a copy; the checkpoints in the evidence store say up to which entry it was whole"
 	case errors.As(err, &drift):
 		return "look at the differences; 'cordon release --force' puts the before-state back all the same"
 	default:

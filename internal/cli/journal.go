@@ -161,6 +161,9 @@ func runVerifyExport(g *globals, file string) error {
 	return g.printReport(report, 0)
 }
 
+// anchorPatience bounds the fetching of anchors: a record can be verified without AWS.
+const anchorPatience = 30 * time.Second
+
 // anchors fetches the checkpoints in the evidence store, by the store's own
 // list, not by what the journal says is there.
 func (w *workspace) anchors(ctx context.Context, caseID string) ([]incident.Checkpoint, error) {
@@ -168,11 +171,19 @@ func (w *workspace) anchors(ctx context.Context, caseID string) ([]incident.Chec
 	if err != nil {
 		return nil, err
 	}
-	target, ok := r.lastTarget()
-	if !ok {
-		return nil, nil
+	if !w.hasStore() {
+		return nil, errNoStore
 	}
-	store, err := w.store(ctx, w.access(nil, caseID), target)
+	ctx, cancel := w.clock.WithTimeout(ctx, anchorPatience)
+	defer cancel()
+	a := w.access(nil, caseID)
+	target, ok := r.lastTarget()
+	if !ok { // no run yet, or a journal that was rolled back to before it
+		if target, err = w.here(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	store, err := w.store(ctx, a, target)
 	if err != nil {
 		return nil, err
 	}

@@ -119,7 +119,7 @@ func printPlan(g *globals, p incident.Plan, rehearsal bool) {
 			}
 		}
 	}
-	fmt.Fprintf(g.out, "\nplan digest %s\n", p.Digest)
+	fmt.Fprintf(g.out, "\n· read-only  + additive  ! disruptive  ‼ irreversible\nplan digest %s\n", p.Digest)
 }
 
 func printStep(g *globals, s incident.StepPlan) {

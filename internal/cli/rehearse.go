@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/adrg/xdg"
 	"github.com/spf13/cobra"
 
 	"github.com/cordon-ir/cordon/internal/config"
@@ -118,7 +117,7 @@ func runRehearse(ctx context.Context, g *globals, o rehearseOptions) error {
 	if g.rehearsal != "" {
 		return usagef("rehearse makes an account of its own: leave out --rehearsal, or use 'cordon --rehearsal DIR run'")
 	}
-	dir, err := o.directory()
+	dir, err := o.directory(g.home)
 	if err != nil {
 		return err
 	}
@@ -145,12 +144,12 @@ func runRehearse(ctx context.Context, g *globals, o rehearseOptions) error {
 	return errors.Join(w.startRun(ctx, j, o.playbook, ro), j.Close())
 }
 
-// directory is where the account is to live.
-func (o rehearseOptions) directory() (string, error) {
+// directory is where the account is to live: in the home of real cases, beside them.
+func (o rehearseOptions) directory(home string) (string, error) {
 	if o.dir != "" {
 		return o.dir, nil
 	}
-	base := filepath.Join(xdg.StateHome, "cordon", "rehearsals")
+	base := filepath.Join(orElse(home, defaultHome()), "rehearsals")
 	for n := 1; ; n++ {
 		dir := filepath.Join(base, fmt.Sprintf("%s-%d", o.scenario, n))
 		_, err := os.Stat(dir)

@@ -59,6 +59,9 @@ func (w *workspace) resume(ctx context.Context, j *journal.Journal, id string, p
 		}
 	}
 	if run == nil || run.Outcome == incident.OutcomeSucceeded {
+		if err := w.catchUp(ctx, j, r); err != nil {
+			return err
+		}
 		fmt.Fprintf(w.g.err, "case %s: nothing to resume\n", j.Case().ID)
 		return nil
 	}
@@ -83,4 +86,27 @@ func (w *workspace) resume(ctx context.Context, j *journal.Journal, id string, p
 	return x.do(ctx, func(ctx context.Context, runner *incident.Runner) (incident.Outcome, error) {
 		return runner.Resume(ctx, r.state, run.ID, pb)
 	})
+}
+
+// catchUp anchors the end of a run whose process died, or could not reach the
+// evidence store, before the checkpoint was there.
+func (w *workspace) catchUp(ctx context.Context, j *journal.Journal, r *record) error {
+	owed := false
+	for _, e := range r.entries {
+		switch e.Type {
+		case incident.EntryRunEnded:
+			owed = true
+		case incident.EntryCheckpoint:
+			owed = false
+		}
+	}
+	if !owed {
+		return nil
+	}
+	run := r.state.Runs[len(r.state.Runs)-1].ID
+	if err := w.anchor(ctx, j, w.access(j, j.Case().ID), run); err != nil {
+		return fmt.Errorf("anchoring the journal in the evidence store: %w", err)
+	}
+	fmt.Fprintf(w.g.err, "case %s: the journal is anchored in the evidence store\n", j.Case().ID)
+	return nil
 }

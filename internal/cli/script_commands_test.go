@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -57,4 +59,20 @@ func unchanged(ts *testscript.TestScript, neg bool, args []string) {
 	if before != now {
 		ts.Fatalf("the account has changed:\n%s\nwas\n%s", now, before)
 	}
+}
+
+// flip FILE TEXT changes one bit of the first byte of TEXT's last occurrence in FILE.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE TEXT")
+	}
+	path := ts.MkAbs(args[0])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	i := bytes.LastIndex(b, []byte(args[1]))
+	if i < 0 {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	b[i] ^= 1
+	ts.Check(os.WriteFile(path, b, 0o600))
 }

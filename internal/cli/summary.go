@@ -54,7 +54,7 @@ func (g *globals) printSummary(s *runReport) error {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%srun %s of case %s: %s\n", banner(s.Rehearsal), s.Run, s.Case, s.Outcome)
+	fmt.Fprintf(&b, "\n%s%s %s of case %s: %s\n", banner(s.Rehearsal), s.Kind, s.Run, s.Case, s.Outcome)
 	s.writeSteps(&b)
 	if s.ContainedAfter != nil {
 		fmt.Fprintf(&b, "contained: %.1f s after the start\n", *s.ContainedAfter)

@@ -59,7 +59,7 @@ func (g *globals) open() (*workspace, error) {
 		}
 	}
 	if w.home == "" {
-		w.home = filepath.Join(xdg.StateHome, "cordon")
+		w.home = defaultHome()
 	}
 	var err error
 	if w.config, err = config.Load(configFile); err != nil {
@@ -74,6 +74,8 @@ func (g *globals) open() (*workspace, error) {
 	}
 	return w, nil
 }
+
+func defaultHome() string { return filepath.Join(xdg.StateHome, "cordon") }
 
 // simulate puts the simulated account where AWS would be.
 func (w *workspace) simulate(account *rehearsal.Account) {
@@ -259,6 +261,13 @@ func specs() ([]incident.Spec, error) {
 	return r.Specs(), nil
 }
 
+var errNoStore = incident.WithHint(errors.New("no evidence store is configured"),
+	"name an S3 bucket with Object Lock under evidence.bucket in the configuration file (docs/configuration.md)")
+
+func (w *workspace) hasStore() bool {
+	return w.config.Evidence.Bucket != "" || w.config.Evidence.Directory != ""
+}
+
 // store is the evidence store that the configuration names, reached with the
 // credentials of the target's account.
 func (w *workspace) store(ctx context.Context, a *access.Access, t incident.Target) (evidence.Store, error) {
@@ -266,9 +275,8 @@ func (w *workspace) store(ctx context.Context, a *access.Access, t incident.Targ
 	if e.Directory != "" {
 		return vault.NewDirectory(e.Directory), nil
 	}
-	if e.Bucket == "" {
-		return nil, incident.WithHint(errors.New("no evidence store is configured"),
-			"name an S3 bucket with Object Lock under evidence.bucket in the configuration file (docs/configuration.md)")
+	if !w.hasStore() {
+		return nil, errNoStore
 	}
 	if e.Region != "" {
 		t.Region = e.Region
@@ -287,16 +295,9 @@ func (w *workspace) targets(ctx context.Context, a *access.Access, instances []s
 	if len(instances) == 0 {
 		return nil, usagef("--instance is missing: which instance?")
 	}
-	cfg, err := w.base(ctx, "")
+	here, err := w.here(ctx, a)
 	if err != nil {
 		return nil, err
-	}
-	if cfg.Region == "" {
-		return nil, incident.WithHint(usagef("no AWS Region is set"), "add --region, or set AWS_REGION or the profile's region")
-	}
-	account, _, err := a.Identity(ctx, cfg.Region)
-	if err != nil {
-		return nil, fmt.Errorf("asking AWS who we are: %w", err)
 	}
 	seen := make(map[string]bool)
 	var targets []incident.Target
@@ -306,10 +307,27 @@ func (w *workspace) targets(ctx context.Context, a *access.Access, instances []s
 		}
 		if !seen[id] {
 			seen[id] = true
-			targets = append(targets, incident.Target{Account: account, Region: cfg.Region, Instance: id})
+			here.Instance = id
+			targets = append(targets, here)
 		}
 	}
 	return targets, nil
+}
+
+// here is the account and Region that the credentials are for; it names no instance.
+func (w *workspace) here(ctx context.Context, a *access.Access) (incident.Target, error) {
+	cfg, err := w.base(ctx, "")
+	if err != nil {
+		return incident.Target{}, err
+	}
+	if cfg.Region == "" {
+		return incident.Target{}, incident.WithHint(usagef("no AWS Region is set"), "add --region, or set AWS_REGION or the profile's region")
+	}
+	account, _, err := a.Identity(ctx, cfg.Region)
+	if err != nil {
+		return incident.Target{}, fmt.Errorf("asking AWS who we are: %w", err)
+	}
+	return incident.Target{Account: account, Region: cfg.Region}, nil
 }
 
 var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)

@@ -36,7 +36,7 @@ func (s *S3) Check(ctx context.Context) error {
 // locks fails with evidence.ErrNotLocked where the bucket has no versioning or
 // no Object Lock, which needs versioning (aws-facts.md, "S3 Object Lock").
 func (s *S3) locks(ctx context.Context) error {
-	const hint = "name a bucket that was made with Object Lock (cordon bootstrap makes one), or set allow_unlocked to keep evidence that can be deleted"
+	const hint = "name a bucket that was made with Object Lock, or set allow_unlocked to keep evidence that can be deleted"
 	out, err := s.client.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.o.Bucket})
 	if errorCode(err) == "ObjectLockConfigurationNotFoundError" {
 		return incident.WithHint(fmt.Errorf("%w: bucket %s has no Object Lock", evidence.ErrNotLocked, s.o.Bucket), hint)
@@ -80,7 +80,7 @@ func explain(err error, bucket string) error {
 		return fmt.Errorf("%w: %w", evidence.ErrNotFound, err)
 	case "NoSuchBucket":
 		return incident.WithHint(fmt.Errorf("bucket %s does not exist: %w", bucket, err),
-			"name an existing bucket in the configuration (evidence.bucket), or make one: cordon bootstrap")
+			"name an existing bucket in the configuration (evidence.bucket), or make one with Object Lock")
 	case "AccessDenied", "Forbidden":
 		return incident.WithHint(fmt.Errorf("no permission on bucket %s: %w", bucket, err),
 			"give the responder the permissions that cordon policy prints, in its role and in the bucket's and the key's policy")
