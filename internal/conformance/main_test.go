@@ -42,6 +42,7 @@ func withBinary(m *testing.M) int {
 		fmt.Println("conformance: building cordon:", err)
 		return 1
 	}
+	defer stopMoto()
 	return m.Run()
 }
 
