@@ -102,7 +102,8 @@ func (o *opening) attach(ctx context.Context, id, instance, device string) error
 		if err != nil {
 			return false, err
 		}
-		for _, a := range v.Attachments {
+		if len(v.Attachments) > 0 {
+			a := v.Attachments[0] // a new volume has no other
 			if aws.ToString(a.InstanceId) != instance {
 				return false, fmt.Errorf("it is attached to %s", aws.ToString(a.InstanceId))
 			}
