@@ -1,0 +1,494 @@
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cordon-ir/cordon/capture"
+	"github.com/cordon-ir/cordon/cleanroom"
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/isolate"
+)
+
+// explainedInPolicies are parliament's findings that stay.
+var explainedInPolicies []explained
+
+// call is a call that a rehearsal journaled before it was sent.
+type call struct {
+	Rehearsal string
+	Action    string // of the step; empty outside of steps
+	Service   string
+	Operation string
+	Account   string
+	Region    string
+	Params    map[string]any
+}
+
+// calls are those of every shipped playbook, of the release and of the clean
+// room's closing, reads included, as the built binary journaled them.
+var calls = sync.OnceValues(func() ([]call, error) {
+	dir, err := os.MkdirTemp("", "cordon-conformance-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	list, err := cordon(dir, "playbook", "list", "--output", "json")
+	if err != nil {
+		return nil, err
+	}
+	var playbooks []struct{ Name string }
+	if err := json.Unmarshal(list, &playbooks); err != nil {
+		return nil, err
+	}
+	runs := map[string][]string{"contain, every session of the role": {"--playbook", "contain", "--set", "credentials_scope=role"}}
+	for _, pb := range playbooks {
+		runs[pb.Name] = []string{"--playbook", pb.Name}
+	}
+	var all []call
+	for _, name := range slices.Sorted(maps.Keys(runs)) {
+		some, err := rehearse(filepath.Join(dir, name), name, runs[name])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+})
+
+// rehearse runs a rehearsal in a new account, and everything that changes AWS afterwards.
+func rehearse(dir, name string, args []string) ([]call, error) {
+	state := filepath.Dir(dir)
+	if _, err := cordon(state, append([]string{"rehearse", "--verbose", "--dir", dir}, args...)...); err != nil {
+		return nil, err
+	}
+	in := func(args ...string) ([]byte, error) {
+		return cordon(state, append([]string{"--rehearsal", dir, "--case", "REHEARSAL-1", "--verbose", "--yes"}, args...)...)
+	}
+	if _, err := in("release"); err != nil {
+		return nil, err
+	}
+	if _, err := in("cleanroom", "close"); err != nil {
+		return nil, err
+	}
+	export, err := in("journal", "export")
+	if err != nil {
+		return nil, err
+	}
+	return callsOf(name, export)
+}
+
+func cordon(state string, args ...string) ([]byte, error) {
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state, "XDG_CONFIG_HOME="+state)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("cordon %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+	}
+	return out, nil
+}
+
+func callsOf(rehearsal string, export []byte) ([]call, error) {
+	var all []call
+	steps := make(map[string]string) // step to action
+	var where []string               // the step of each call
+	lines := bufio.NewScanner(bytes.NewReader(export))
+	lines.Buffer(nil, len(export)+1)
+	for lines.Scan() {
+		var e struct {
+			Type, Step string
+			Data       json.RawMessage
+		}
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return nil, err
+		}
+		switch e.Type {
+		case "step.intent":
+			var d struct{ Action string }
+			if err := json.Unmarshal(e.Data, &d); err != nil {
+				return nil, err
+			}
+			steps[e.Step] = d.Action
+		case "call.intent":
+			c := call{Rehearsal: rehearsal}
+			if err := json.Unmarshal(e.Data, &c); err != nil {
+				return nil, err
+			}
+			all = append(all, c)
+			where = append(where, e.Step)
+		}
+	}
+	// A step's plan reads before its intent is journaled.
+	for i := range all {
+		all[i].Action = steps[where[i]]
+	}
+	return all, lines.Err()
+}
+
+// policies are documents by where they are from.
+type policies map[string]string
+
+// add finds the policies in a request's parameters or in a template.
+func (p policies) add(where string, v any, resolve func(any) any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, child := range v {
+			at := where + " " + key
+			text, isText := child.(string)
+			switch {
+			case strings.HasSuffix(key, "PolicyDocument") && isText:
+				p[at] = text
+			case strings.HasSuffix(key, "PolicyDocument"):
+				p[at] = encode(asIdentityPolicy(key, resolve(child)))
+			default:
+				p.add(at, child, resolve)
+			}
+		}
+	case []any:
+		for i, child := range v {
+			p.add(fmt.Sprintf("%s %d", where, i), child, resolve)
+		}
+	}
+}
+
+func encode(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // it was JSON before
+	}
+	return string(b)
+}
+
+// asIdentityPolicy gives a role's trust policy the resource that parliament
+// asks for: such a policy has none, it stands on the role ("IAM JSON policy
+// elements: Resource").
+func asIdentityPolicy(key string, document any) any {
+	doc, ok := document.(map[string]any)
+	if key != "AssumeRolePolicyDocument" || !ok {
+		return document
+	}
+	statements, _ := doc["Statement"].([]any)
+	for _, s := range statements {
+		if s, ok := s.(map[string]any); ok && s["Principal"] != nil && s["Resource"] == nil {
+			s["Resource"] = "arn:aws:iam::111122223333:role/itself"
+		}
+	}
+	return doc
+}
+
+// stack is a template as a run sends it, with its parameters.
+type stack struct {
+	call       call
+	values     map[string]string
+	Parameters map[string]struct{ Default any }
+	Resources  map[string]struct {
+		Type       string
+		Properties map[string]any
+	}
+}
+
+func newStack(t *testing.T, c call) *stack {
+	t.Helper()
+	body, _ := c.Params["TemplateBody"].(string)
+	s := &stack{call: c, values: make(map[string]string)}
+	if err := json.Unmarshal([]byte(body), s); err != nil {
+		t.Fatalf("%s: the template is not JSON, which this test needs: %v", c.Rehearsal, err)
+	}
+	list, _ := c.Params["Parameters"].([]any)
+	for _, p := range list {
+		if p, ok := p.(map[string]any); ok {
+			s.values[fmt.Sprint(p["ParameterKey"])] = fmt.Sprint(p["ParameterValue"])
+		}
+	}
+	return s
+}
+
+// pseudo are the parameters that CloudFormation sets.
+func (s *stack) pseudo(name string) (string, bool) {
+	v, ok := map[string]string{
+		"AWS::Partition": "aws", "AWS::Region": s.call.Region, "AWS::AccountId": s.call.Account,
+		"AWS::URLSuffix": "amazonaws.com", "AWS::StackName": fmt.Sprint(s.call.Params["StackName"]),
+	}[name]
+	return v, ok
+}
+
+func (s *stack) ref(name string) string {
+	if v, ok := s.pseudo(name); ok {
+		return v
+	}
+	if v, ok := s.values[name]; ok {
+		return v
+	}
+	if p, ok := s.Parameters[name]; ok && p.Default != nil {
+		return fmt.Sprint(p.Default)
+	}
+	return name // a resource's own name: as good as the one it will get
+}
+
+// attribute is Fn::GetAtt; only ARNs matter in a policy.
+func (s *stack) attribute(resource, attribute string) string {
+	switch s.Resources[resource].Type + "." + attribute {
+	case "AWS::Logs::LogGroup.Arn": // with :* ("AWS::Logs::LogGroup, Return values")
+		return fmt.Sprintf("arn:aws:logs:%s:%s:log-group:%s:*", s.call.Region, s.call.Account, resource)
+	case "AWS::IAM::Role.Arn":
+		return fmt.Sprintf("arn:aws:iam::%s:role/%s", s.call.Account, resource)
+	}
+	return resource + "." + attribute // no ARN: parliament says so where one is needed
+}
+
+var placeholder = regexp.MustCompile(`\$\{([\w:.]+)\}`)
+
+func (s *stack) resolve(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if name, ok := v["Ref"].(string); ok {
+			return s.ref(name)
+		}
+		if text, ok := v["Fn::Sub"].(string); ok {
+			return placeholder.ReplaceAllStringFunc(text, func(m string) string {
+				name := strings.Trim(m, "${}")
+				if resource, attribute, ok := strings.Cut(name, "."); ok {
+					return s.attribute(resource, attribute)
+				}
+				return s.ref(name)
+			})
+		}
+		if path, ok := v["Fn::GetAtt"].([]any); ok && len(path) == 2 {
+			return s.attribute(fmt.Sprint(path[0]), fmt.Sprint(path[1]))
+		}
+		out := make(map[string]any, len(v))
+		for key, child := range v {
+			out[key] = s.resolve(child)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, child := range v {
+			out[i] = s.resolve(child)
+		}
+		return out
+	}
+	return v
+}
+
+// audit is parliament's word on policies and on the names of actions.
+func audit(t *testing.T, p policies, actions []string) (found []finding, unknown []string) {
+	t.Helper()
+	ask, err := json.Marshal(map[string]any{"policies": p, "actions": actions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(tool("python"), "-W", "ignore", "testdata/lint_policies.py")
+	cmd.Stdin = bytes.NewReader(ask)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("parliament: %v: %s", err, stderr.String())
+	}
+	var answer struct {
+		Findings []struct{ Policy, Issue, Detail string }
+		Unknown  []string
+	}
+	if err := json.Unmarshal(out, &answer); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range answer.Findings {
+		found = append(found, finding{Subject: f.Policy, Rule: f.Issue, Detail: f.Detail})
+	}
+	return found, answer.Unknown
+}
+
+// fenced is a block of JSON in a document.
+var fenced = regexp.MustCompile("(?s)```json\n(.*?)```")
+
+// documented are the policies that the docs show.
+func documented(t *testing.T) policies {
+	t.Helper()
+	p := make(policies)
+	docs, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(docs, "../../README.md") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range fenced.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(block[1], `"Statement"`) {
+				p[fmt.Sprintf("%s, block %d", filepath.Base(path), i+1)] = block[1]
+			}
+		}
+	}
+	return p
+}
+
+func TestEveryPolicyWeSendPassesParliament(t *testing.T) {
+	all, err := calls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped := shippedTemplates(t)
+	sent := make(map[string]bool)
+	checked := documented(t)
+	for _, c := range all {
+		// The name has no IDs, so that a row of the table can name it.
+		where := c.Rehearsal + ": " + c.Operation
+		if body, ok := c.Params["TemplateBody"].(string); ok {
+			s := newStack(t, c)
+			for name, r := range s.Resources {
+				checked.add(where+" "+name, r.Properties, s.resolve)
+			}
+			for name, file := range shipped {
+				sent[name] = sent[name] || string(file) == body
+			}
+			if !slices.ContainsFunc(slices.Collect(maps.Values(shipped)), func(file []byte) bool { return string(file) == body }) {
+				t.Errorf("%s: the template is none that was linted", where)
+			}
+			continue
+		}
+		checked.add(where, c.Params, func(v any) any { return v })
+	}
+	for name := range shipped {
+		if !sent[name] {
+			t.Errorf("%s: no rehearsal sends it, so its policies are not checked", name)
+		}
+	}
+	wantPolicies(t, checked)
+	found, _ := audit(t, checked, nil)
+	for _, p := range unexplained(found, explainedInPolicies) {
+		t.Error(p)
+	}
+	t.Logf("%d policies", len(checked))
+}
+
+// wantPolicies guards against a search that finds nothing.
+func wantPolicies(t *testing.T, checked policies) {
+	t.Helper()
+	for _, want := range []string{
+		"contain: PutRolePolicy PolicyDocument",
+		"contain, every session of the role: PutRolePolicy PolicyDocument",
+		"full-response: CreateStack S3Endpoint PolicyDocument",
+		"full-response: CreateStack ExaminerRole AssumeRolePolicyDocument",
+		"full-response: CreateStack ExaminerRole Policies 0 PolicyDocument",
+		"full-response: CreateStack FlowLogRole Policies 0 PolicyDocument",
+	} {
+		if checked[want] == "" {
+			t.Errorf("no policy %q among %q", want, slices.Sorted(maps.Keys(checked)))
+		}
+	}
+	byTime := "aws:TokenIssueTime"
+	if strings.Contains(checked["contain: PutRolePolicy PolicyDocument"], byTime) ||
+		!strings.Contains(checked["contain, every session of the role: PutRolePolicy PolicyDocument"], byTime) {
+		t.Error("the two scopes of isolate.credentials don't give two policies")
+	}
+}
+
+func TestParliamentFindsWhatIsBroken(t *testing.T) {
+	statement := func(s string) string { return `{"Version":"2012-10-17","Statement":[` + s + `]}` }
+	tests := []struct {
+		name, policy, rule string
+	}{
+		{"not JSON", `{"Version":`, "MALFORMED_JSON"},
+		{"no effect", statement(`{"Action":"s3:GetObject","Resource":"*"}`), "MALFORMED"},
+		{"no resource", statement(`{"Effect":"Allow","Action":"s3:GetObject"}`), "MALFORMED"},
+		{"an action misspelt", statement(`{"Effect":"Allow","Action":"s3:GetObjekt","Resource":"*"}`), "UNKNOWN_ACTION"},
+		{"no such service", statement(`{"Effect":"Allow","Action":"s4:GetObject","Resource":"*"}`), "UNKNOWN_PREFIX"},
+		{"an action on a resource of another kind", statement(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket"}`), "RESOURCE_MISMATCH"},
+		{"a resource that is no ARN", statement(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"bucket/*"}`), "INVALID_ARN"},
+		{"no such condition operator", statement(`{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateBefore":{"aws:TokenIssueTime":"2026-01-01T00:00:00Z"}}}`), "UNKNOWN_OPERATOR"},
+		{"a date that is none", statement(`{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:TokenIssueTime":"soon"}}}`), "MISMATCHED_TYPE"},
+		{"two statements with one Sid", statement(`{"Sid":"A","Effect":"Deny","Action":"*","Resource":"*"},{"Sid":"A","Effect":"Deny","Action":"*","Resource":"*"}`), "DUPLICATE_SID"},
+	}
+	broken := make(policies)
+	for _, tt := range tests {
+		broken[tt.name] = tt.policy
+	}
+	found, _ := audit(t, broken, nil)
+	for _, tt := range tests {
+		if !slices.ContainsFunc(found, func(f finding) bool { return f.Subject == tt.name && f.Rule == tt.rule }) {
+			t.Errorf("%s: no %s among %v", tt.name, tt.rule, found)
+		}
+	}
+}
+
+// specs are those of every action, by name.
+func specs() map[string]incident.Spec {
+	all := make(map[string]incident.Spec)
+	for _, a := range slices.Concat(isolate.Actions(nil), capture.Actions(nil, nil), cleanroom.Actions(nil, "")) {
+		all[a.Spec().Name] = a.Spec()
+	}
+	return all
+}
+
+func TestEveryPermissionThatAnActionNamesExists(t *testing.T) {
+	var names []string
+	for _, spec := range specs() {
+		names = append(names, spec.Permissions...)
+	}
+	if _, unknown := audit(t, nil, names); len(unknown) > 0 {
+		t.Errorf("no such permissions: %q", unknown)
+	}
+	if _, unknown := audit(t, nil, []string{"ec2:DescribeInstance", "s4:GetObject", "ec2:DescribeInstances"}); len(unknown) != 2 {
+		t.Errorf("parliament refused %q, want the two that don't exist", unknown)
+	}
+}
+
+// authorizedAs are the operations that IAM knows by another name ("Service
+// Authorization Reference", Amazon S3 and AWS STS).
+var authorizedAs = map[string]string{
+	"s3:CompleteMultipartUpload":    "s3:PutObject",
+	"s3:CreateMultipartUpload":      "s3:PutObject",
+	"s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+	"s3:HeadBucket":                 "s3:ListBucket",
+	"s3:HeadObject":                 "s3:GetObject",
+	"s3:ListObjectVersions":         "s3:ListBucketVersions",
+	"s3:ListObjectsV2":              "s3:ListBucket",
+	"s3:ListParts":                  "s3:ListMultipartUploadParts",
+	"s3:UploadPart":                 "s3:PutObject",
+	"sts:GetCallerIdentity":         "", // needs none
+}
+
+func TestAStepCallsOnlyWhatItsActionDeclares(t *testing.T) {
+	all, err := calls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := specs()
+	missing := make(map[string]bool)
+	ran := make(map[string]bool)
+	for _, c := range all {
+		if c.Action == "" {
+			continue
+		}
+		ran[c.Action] = true
+		permission := c.Service + ":" + c.Operation
+		if other, ok := authorizedAs[permission]; ok {
+			permission = other
+		}
+		if permission != "" && !slices.Contains(declared[c.Action].Permissions, permission) {
+			missing[c.Action+" calls "+permission] = true
+		}
+	}
+	for _, m := range slices.Sorted(maps.Keys(missing)) {
+		t.Errorf("%s, which its Spec does not declare", m)
+	}
+	for name := range declared {
+		if !ran[name] {
+			t.Errorf("no rehearsal runs %s", name)
+		}
+	}
+}
