@@ -21,18 +21,23 @@ import (
 // and from other processes. The first answer wins.
 type approvalDesk struct {
 	g        *globals
+	waits    bool       // for other processes, where there is no terminal
 	terminal sync.Mutex // one question at a time on the screen
 
 	mu   sync.Mutex
 	open map[string]chan incident.Approval // by the step's key
 }
 
-func newApprovalDesk(g *globals) *approvalDesk {
-	return &approvalDesk{g: g, open: make(map[string]chan incident.Approval)}
+func newApprovalDesk(g *globals, waits bool) *approvalDesk {
+	return &approvalDesk{g: g, waits: waits, open: make(map[string]chan incident.Approval)}
 }
 
-// ask waits for an answer to the step's question.
+// ask waits for an answer to the step's question. Where nobody is there to
+// give one the answer is no: automation must not hang.
 func (d *approvalDesk) ask(ctx context.Context, q incident.Question) (incident.Approval, error) {
+	if !d.waits && !d.g.isTerminal() {
+		return incident.Approval{By: journal.Self(), How: "no terminal", Reason: "nobody is there to answer: resume with --yes or --wait-for-approval"}, nil
+	}
 	key := q.Step.Key().String()
 	answers := make(chan incident.Approval, 1)
 	d.mu.Lock()

@@ -33,6 +33,7 @@ type execution struct {
 	run      string // its ID
 	approved *incident.Approval
 	parallel int
+	waits    bool // for answers from other processes, without a terminal
 }
 
 // do starts or resumes the run by start, shows it, serves it to other
@@ -41,7 +42,7 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 	from := x.j.Len()
 	runCtx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
-	desk := newApprovalDesk(x.w.g)
+	desk := newApprovalDesk(x.w.g, x.waits)
 	shown := newDisplay(x.w.g, x.j)
 
 	runner := &incident.Runner{

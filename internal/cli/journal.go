@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cordon-ir/cordon/internal/clock"
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
@@ -62,28 +63,62 @@ func (g *globals) printEntry(e incident.Entry) {
 	fmt.Fprintf(g.out, "%5d  %s  %-13s %s\n", e.Seq, e.Time.Format(time.RFC3339), e.Type, text)
 }
 
+type followOptions struct {
+	caseID string
+	from   uint64
+	until  string
+}
+
 func newJournalFollow(g *globals) *cobra.Command {
-	var caseID string
-	var from uint64
+	var o followOptions
 	cmd := &cobra.Command{
-		Use: "follow --case ID", Short: "Show the entries as they come, until the run ends or you interrupt", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return g.withLive(cmd.Context(), caseID, func(ctx context.Context, c *journal.Client) error {
-				for event, err := range c.Follow(ctx, from) {
-					if err != nil {
-						return err
-					}
-					if event.Entry != nil {
-						g.printEntry(*event.Entry)
-					}
-				}
-				return nil
-			})
-		},
+		Use: "follow --case ID", Short: "Show the entries of a live case as they come, until its run ends or you interrupt",
+		Long: `Shows the entries of a live case as they come. With --until it ends after the first entry of
+that type (step.waiting, step.outcome, run.ended, …), and waits for the case to become live: a
+script can start a run and wait for what it must act on.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runFollow(cmd.Context(), g, o) },
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
-	cmd.Flags().Uint64Var(&from, "from", 0, "the first entry to show")
+	f := cmd.Flags()
+	f.StringVar(&o.caseID, "case", "", "the case (required)")
+	f.Uint64Var(&o.from, "from", 0, "the first entry to show")
+	f.StringVar(&o.until, "until", "", "end after the first entry of this type")
 	return cmd
+}
+
+func runFollow(ctx context.Context, g *globals, o followOptions) error {
+	follow := func(ctx context.Context, c *journal.Client) error {
+		for event, err := range c.Follow(ctx, o.from) {
+			if err != nil {
+				return err
+			}
+			if event.Entry == nil {
+				continue
+			}
+			g.printEntry(*event.Entry)
+			o.from = event.Entry.Seq + 1
+			if o.until == string(event.Entry.Type) {
+				return nil
+			}
+		}
+		if o.until != "" {
+			return fmt.Errorf("case %s: no entry %s came before its process ended", o.caseID, o.until)
+		}
+		return nil
+	}
+	if o.until == "" {
+		return g.withLive(ctx, o.caseID, follow)
+	}
+	for {
+		err := g.withLive(ctx, o.caseID, follow)
+		if !errors.Is(err, journal.ErrNotLive) {
+			return err
+		}
+		// Another process is waited for, not an account: this is the wall's time, in a rehearsal too.
+		if err := (clock.Wall{}).Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 func newJournalVerify(g *globals) *cobra.Command {

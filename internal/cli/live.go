@@ -88,7 +88,7 @@ func (g *globals) withLive(ctx context.Context, caseID string, f func(context.Co
 	}
 	client, err := journal.Attach(ctx, dir)
 	if errors.Is(err, journal.ErrNotLive) {
-		return incident.WithHint(fmt.Errorf("case %s: no run is live", caseID), "'cordon case show "+caseID+"' shows where it stands")
+		return incident.WithHint(fmt.Errorf("case %s: no run is live: %w", caseID, err), "'cordon case show "+caseID+"' shows where it stands")
 	}
 	if err != nil {
 		return w.explainCase(caseID, err)

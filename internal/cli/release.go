@@ -16,6 +16,7 @@ type releaseOptions struct {
 	instances []string
 	digest    string
 	force     bool
+	wait      bool
 }
 
 func newRelease(g *globals) *cobra.Command {
@@ -34,6 +35,7 @@ Releasing twice changes nothing.`,
 	f.StringVar(&o.caseID, "case", "", "the case (required)")
 	f.StringArrayVar(&o.instances, "instance", nil, "only this instance (default: every one of the case)")
 	f.StringVar(&o.digest, "digest", "", "approve exactly the plan with this digest")
+	addWaitFlag(cmd, &o.wait)
 	f.BoolVar(&o.force, "force", false, "put the before-state back even where someone else changed it since")
 	return cmd
 }
@@ -77,8 +79,8 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 	if w.g.yes || o.digest != "" {
 		printPlan(w.g.onStderr(), plan, j.Case().Rehearsal)
 	}
-	x := &execution{w: w, j: j, engine: e, run: r.newRunID()}
-	if x.approved, err = w.approve(ctx, plan, j.Case().Rehearsal, runOptions{digest: o.digest}); err != nil {
+	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), waits: o.wait}
+	if x.approved, err = w.approve(ctx, plan, j.Case().Rehearsal, runOptions{digest: o.digest, wait: o.wait}); err != nil {
 		return w.refuse(ctx, j, "release", err)
 	}
 	return x.do(ctx, func(ctx context.Context, runner *incident.Runner) (incident.Outcome, error) {

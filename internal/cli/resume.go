@@ -12,9 +12,15 @@ import (
 	"github.com/cordon-ir/cordon/playbooks"
 )
 
+type resumeOptions struct {
+	caseID   string
+	run      string // empty: the newest that has not succeeded
+	parallel int
+	wait     bool
+}
+
 func newResume(g *globals) *cobra.Command {
-	var caseID string
-	var parallel int
+	var o resumeOptions
 	cmd := &cobra.Command{
 		Use:   "resume --case ID [RUN]",
 		Short: "Go on with a run after a crash, an interrupt or a failure",
@@ -23,39 +29,39 @@ succeeded stay; steps whose outcome is unknown are applied again from the journa
 before-state, which ends in the same state; approvals that were given hold.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			run := ""
 			if len(args) == 1 {
-				run = args[0]
+				o.run = args[0]
 			}
-			return runResume(cmd.Context(), g, caseID, run, parallel)
+			return runResume(cmd.Context(), g, o)
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
-	cmd.Flags().IntVar(&parallel, "max-parallel", 0, "steps at once (0: as many as is sensible)")
+	cmd.Flags().StringVar(&o.caseID, "case", "", "the case (required)")
+	addWaitFlag(cmd, &o.wait)
+	cmd.Flags().IntVar(&o.parallel, "max-parallel", 0, "steps at once (0: as many as is sensible)")
 	return cmd
 }
 
-func runResume(ctx context.Context, g *globals, caseID, run string, parallel int) error {
+func runResume(ctx context.Context, g *globals, o resumeOptions) error {
 	w, err := g.open()
 	if err != nil {
 		return err
 	}
-	j, err := w.hold(ctx, caseID)
+	j, err := w.hold(ctx, o.caseID)
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.resume(ctx, j, run, parallel), j.Close())
+	return errors.Join(w.resume(ctx, j, o), j.Close())
 }
 
-func (w *workspace) resume(ctx context.Context, j *journal.Journal, id string, parallel int) error {
+func (w *workspace) resume(ctx context.Context, j *journal.Journal, o resumeOptions) error {
 	r, err := fold(j)
 	if err != nil {
 		return err
 	}
 	run := r.unfinished()
-	if id != "" {
-		if run = r.state.Run(id); run == nil {
-			return usagef("case %s has no run %s", j.Case().ID, id)
+	if o.run != "" {
+		if run = r.state.Run(o.run); run == nil {
+			return usagef("case %s has no run %s", j.Case().ID, o.run)
 		}
 	}
 	if run == nil || run.Outcome == incident.OutcomeSucceeded {
@@ -79,7 +85,7 @@ func (w *workspace) resume(ctx context.Context, j *journal.Journal, id string, p
 	if err != nil {
 		return err
 	}
-	x := &execution{w: w, j: j, engine: e, run: run.ID, parallel: parallel}
+	x := &execution{w: w, j: j, engine: e, run: run.ID, parallel: o.parallel, waits: o.wait}
 	if w.g.yes {
 		x.approved = &incident.Approval{Approved: true, Digest: run.Plan.Digest, By: journal.Self(), How: incident.HowYes}
 	}

@@ -38,8 +38,12 @@ have looked at; or --wait-for-approval, and each step that asks waits for
 	o.addFlags(cmd)
 	cmd.Flags().StringVar(&o.digest, "digest", "", "approve exactly the plan with this digest")
 	cmd.Flags().IntVar(&o.parallel, "max-parallel", 0, "steps at once (0: as many as is sensible)")
-	cmd.Flags().BoolVar(&o.wait, "wait-for-approval", false, "let steps that ask wait for 'cordon approve'")
+	addWaitFlag(cmd, &o.wait)
 	return cmd
+}
+
+func addWaitFlag(cmd *cobra.Command, wait *bool) {
+	cmd.Flags().BoolVar(wait, "wait-for-approval", false, "let steps that ask wait for 'cordon approve'")
 }
 
 func runRun(ctx context.Context, g *globals, name string, o runOptions) error {
@@ -84,7 +88,7 @@ func (w *workspace) prepare(ctx context.Context, j *journal.Journal, r *record, 
 	if err != nil {
 		return nil, pb, none, err
 	}
-	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), parallel: o.parallel}
+	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), parallel: o.parallel, waits: o.wait}
 	x.approved, err = w.approve(ctx, plan, j.Case().Rehearsal, o)
 	return x, pb, plan, err
 }

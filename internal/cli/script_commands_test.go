@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -75,4 +76,15 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	b[i] ^= 1
 	ts.Check(os.WriteFile(path, b, 0o600))
+}
+
+// entries VAR CASE sets VAR to the number of entries in the case's journal.
+func entries(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: entries VAR CASE")
+	}
+	ts.Check(ts.Exec("cordon", "--output", "json", "case", "show", args[1]))
+	var c struct{ Entries int }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &c))
+	ts.Setenv(args[0], strconv.Itoa(c.Entries))
 }
