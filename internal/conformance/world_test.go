@@ -172,14 +172,11 @@ func (b *builder) identity() {
 
 func (b *builder) evidence() {
 	b.w.Bucket = "evidence-" + motoAccount
-	made(s3.NewFromConfig(b.cfg, pathStyle).CreateBucket(b.t.Context(), &s3.CreateBucketInput{
+	made(s3.NewFromConfig(b.cfg).CreateBucket(b.t.Context(), &s3.CreateBucketInput{
 		Bucket: &b.w.Bucket, ObjectLockEnabledForBucket: aws.Bool(true),
 		CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: s3types.BucketLocationConstraint(b.cfg.Region)},
 	}))
 }
-
-// pathStyle: behind an address without a name a bucket can't be part of the host's name.
-func pathStyle(o *s3.Options) { o.UsePathStyle = true }
 
 // balancers: the application load balancer sends to the group's target group
 // and, by a rule, to one that the Auto Scaling group knows nothing of.
@@ -228,7 +225,10 @@ func (b *builder) group() {
 	ctx := b.t.Context()
 	template := made(b.ec2.CreateLaunchTemplate(ctx, &ec2.CreateLaunchTemplateInput{
 		LaunchTemplateName: aws.String("web"), LaunchTemplateData: &ec2types.RequestLaunchTemplateData{
-			ImageId: aws.String(b.image()), InstanceType: ec2types.InstanceTypeT3Small, SecurityGroupIds: []string{b.w.App},
+			ImageId: aws.String(b.image()), InstanceType: ec2types.InstanceTypeT3Small,
+			NetworkInterfaces: []ec2types.LaunchTemplateInstanceNetworkInterfaceSpecificationRequest{{
+				DeviceIndex: aws.Int32(0), Groups: []string{b.w.App}, AssociatePublicIpAddress: aws.Bool(true),
+			}},
 			IamInstanceProfile: &ec2types.LaunchTemplateIamInstanceProfileSpecificationRequest{Name: &b.w.Profile},
 			UserData:           aws.String(base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\nsystemctl start httpd\n"))),
 		},
@@ -253,12 +253,29 @@ func (b *builder) group() {
 		b.t.Fatalf("building the web tier: the group has %d instances", len(members))
 	}
 	b.w.Suspect, b.w.Siblings = *members[0].InstanceId, []string{*members[1].InstanceId, *members[2].InstanceId}
+	for _, id := range append([]string{b.w.Suspect}, b.w.Siblings...) {
+		b.asInTheTemplate(id)
+	}
+}
+
+// asInTheTemplate gives a member what the launch template says and moto's Auto
+// Scaling leaves out (deviations: "a member has no instance profile", "a member has the VPC's default group").
+func (b *builder) asInTheTemplate(id string) {
+	ctx, i := b.t.Context(), b.describe(id)
+	if i.IamInstanceProfile == nil {
+		made(b.ec2.AssociateIamInstanceProfile(ctx, &ec2.AssociateIamInstanceProfileInput{
+			InstanceId: &id, IamInstanceProfile: &ec2types.IamInstanceProfileSpecification{Name: &b.w.Profile},
+		}))
+	}
+	made(b.ec2.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
+		NetworkInterfaceId: i.NetworkInterfaces[0].NetworkInterfaceId, Groups: []string{b.w.App},
+	}))
 }
 
 // suspect gives one member what it has beyond its siblings.
 func (b *builder) suspect() {
 	ctx, c := b.t.Context(), b.ec2
-	i := b.describe()
+	i := b.describe(b.w.Suspect)
 	b.w.Interfaces, b.w.Root = []string{*i.NetworkInterfaces[0].NetworkInterfaceId}, *i.BlockDeviceMappings[0].Ebs.VolumeId
 	made(c.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
 		NetworkInterfaceId: &b.w.Interfaces[0], Groups: []string{b.w.App, b.w.Admin},
@@ -285,10 +302,8 @@ func (b *builder) suspect() {
 	}))
 }
 
-func (b *builder) describe() ec2types.Instance {
-	return made(b.ec2.DescribeInstances(b.t.Context(), &ec2.DescribeInstancesInput{
-		InstanceIds: []string{b.w.Suspect},
-	})).Reservations[0].Instances[0]
+func (b *builder) describe(id string) ec2types.Instance {
+	return made(b.ec2.DescribeInstances(b.t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})).Reservations[0].Instances[0]
 }
 
 // private is the private subnet in the public one's zone: an interface can't leave its zone.

@@ -167,7 +167,7 @@ func (u *upload) part(ctx context.Context, p *types.CompletedPart, body []byte) 
 	out, err := u.s.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &u.s.o.Bucket, Key: u.key, UploadId: u.id, PartNumber: p.PartNumber,
 		Body: bytes.NewReader(body), ContentLength: aws.Int64(int64(len(body))),
-		ChecksumSHA256: p.ChecksumSHA256,
+		ChecksumAlgorithm: types.ChecksumAlgorithmSha256, ChecksumSHA256: p.ChecksumSHA256,
 	})
 	if err != nil {
 		return fmt.Errorf("part %d: %w", *p.PartNumber, explain(err, u.s.o.Bucket))

@@ -155,10 +155,12 @@ func (s *S3) putWhole(ctx context.Context, key string, body []byte, want stored,
 	if err := want.check(o); err != nil {
 		return err
 	}
+	// A request with a retention must have Content-MD5 or x-amz-sdk-checksum-algorithm (S3 API Reference, PutObject); the
+	// SDK sends the latter for a checksum that it computes, not for one that it is given.
 	in := &s3.PutObjectInput{
 		Bucket: &s.o.Bucket, Key: s.key(key), Body: bytes.NewReader(body), ContentLength: aws.Int64(want.bytes),
 		ContentType: contentType(o), Metadata: withDigest(o.Metadata, want.hex()),
-		ChecksumSHA256: aws.String(base64.StdEncoding.EncodeToString(want.sum[:])), IfNoneMatch: aws.String("*"),
+		ChecksumAlgorithm: types.ChecksumAlgorithmSha256, ChecksumSHA256: aws.String(base64.StdEncoding.EncodeToString(want.sum[:])), IfNoneMatch: aws.String("*"),
 	}
 	in.ServerSideEncryption, in.SSEKMSKeyId = s.encryption()
 	if want.lock {
