@@ -59,6 +59,9 @@ func NewS3(cfg aws.Config, o S3Options, clock incident.Clock) *S3 {
 		}
 		// An endpoint given by address has no bucket.address.
 		c.UsePathStyle = cfg.BaseEndpoint != nil
+		// The SDK can't check a checksum of checksums and would say so on
+		// standard error at each read. Whoever reads evidence hashes it.
+		c.DisableLogOutputChecksumValidationSkipped = true
 	})
 	return &S3{client: client, o: o, clock: clock}
 }
@@ -217,6 +220,9 @@ func (s *S3) Get(ctx context.Context, key, version string) (io.ReadCloser, error
 		in.VersionId = &version
 	}
 	out, err := s.client.GetObject(ctx, in)
+	if version != "" && errorCode(err) == "InvalidArgument" {
+		err = fmt.Errorf("%w: version %s: %w", evidence.ErrNotFound, version, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s from %s: %w", key, s, explain(err, s.o.Bucket))
 	}
@@ -258,5 +264,18 @@ func (s *S3) head(ctx context.Context, key, version string) (*s3.HeadObjectOutpu
 		in.VersionId = &version
 	}
 	out, err := s.client.HeadObject(ctx, in)
+	if version != "" && errorCode(err) == "BadRequest" {
+		err = errors.Join(err, s.refusal(ctx, key, version))
+	}
 	return out, explain(err, s.o.Bucket)
+}
+
+// refusal is why S3 answers 400 for a version. It may be that no version can be called so, or
+// that the session has expired: a HEAD's answer has no error document, a GET's has.
+func (s *S3) refusal(ctx context.Context, key, version string) error {
+	body, err := s.Get(ctx, key, version)
+	if err == nil {
+		return body.Close()
+	}
+	return err
 }

@@ -95,6 +95,23 @@ func TestCheckSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 	}
 }
 
+// What no version can be called is refused with 400, where one that is not there
+// is 404; so is an expired session, which must not pass as "no such evidence".
+func TestAnImpossibleVersionIsNotFoundAndAnExpiredSessionIsNot(t *testing.T) {
+	for code, notFound := range map[string]bool{"InvalidArgument": true, "ExpiredToken": false} {
+		a := account(t)
+		bucket(t, a, "evidence", true)
+		cfg := failing(failing(a.Config(region), "HeadObject", "BadRequest", 1), "GetObject", code, 2)
+		s := vault.NewS3(cfg, locked("evidence"), a.Clock())
+		if _, err := s.Stat(t.Context(), "k", "impossible"); errors.Is(err, evidence.ErrNotFound) != notFound || !strings.Contains(err.Error(), code) {
+			t.Errorf("%s: Stat: %v", code, err)
+		}
+		if _, err := s.Get(t.Context(), "k", "impossible"); errors.Is(err, evidence.ErrNotFound) != notFound {
+			t.Errorf("%s: Get: %v", code, err)
+		}
+	}
+}
+
 // failing makes the operation fail before it is sent, n times.
 func failing(cfg aws.Config, operation, code string, n int) aws.Config {
 	cfg = cfg.Copy()
