@@ -46,7 +46,7 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 	shown := newDisplay(x.w.g, x.j)
 
 	runner := &incident.Runner{
-		Journal: x.j, Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: x.parallel,
+		Journal: x.w.appender(x.j), Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: x.parallel,
 		Approved: x.approved, Ask: desk.ask, Reads: x.engine.access.Reads,
 		Anchor: func(ctx context.Context) error { return x.w.anchor(ctx, x.j, x.engine.access, x.run) },
 		Progress: func(p incident.Progress) {

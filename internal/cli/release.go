@@ -61,7 +61,7 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 	if err != nil {
 		return err
 	}
-	e, err := w.engine(j, j.Case())
+	e, err := w.engine(w.appender(j), j.Case())
 	if err != nil {
 		return err
 	}

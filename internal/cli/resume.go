@@ -81,7 +81,7 @@ func (w *workspace) resume(ctx context.Context, j *journal.Journal, o resumeOpti
 			return fmt.Errorf("run %s: the journaled playbook can't be used by this version: %w", run.ID, err)
 		}
 	}
-	e, err := w.engine(j, j.Case())
+	e, err := w.engine(w.appender(j), j.Case())
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func (w *workspace) prepare(ctx context.Context, j *journal.Journal, r *record, 
 	if r.state.Closed {
 		return nil, pb, none, usagef("case %s is closed", j.Case().ID)
 	}
-	plan, e, err := w.plan(ctx, j.Case(), pb, j, o.planOptions)
+	plan, e, err := w.plan(ctx, j.Case(), pb, w.appender(j), o.planOptions)
 	if err != nil {
 		return nil, pb, none, err
 	}

@@ -234,6 +234,27 @@ func (r *record) add(e incident.Entry) error {
 	return r.custody.Add(e)
 }
 
+// appender is the journal as its writers see it. In a rehearsal the clock
+// stands still while an entry goes to disk: a slow disk must not look like
+// everybody asleep.
+func (w *workspace) appender(j *journal.Journal) incident.Appender {
+	if w.account == nil {
+		return j
+	}
+	return steadyJournal{j, w.account.Clock()}
+}
+
+type steadyJournal struct {
+	*journal.Journal
+	clock *clock.Simulated
+}
+
+func (s steadyJournal) Append(ctx context.Context, d incident.Draft) (incident.Entry, error) {
+	s.clock.Begin()
+	defer s.clock.End(s.clock.Now(), 0)
+	return s.Journal.Append(ctx, d)
+}
+
 // access gives recorded AWS configurations. A nil journal allows reads only.
 func (w *workspace) access(j incident.Appender, caseID string) *access.Access {
 	return access.New(access.Options{
