@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -83,6 +84,13 @@ func (w *workspace) mustCaseDir(id string) string {
 		panic(err)
 	}
 	return dir
+}
+
+// sayRehearsal heads a screen that shows entry after entry.
+func sayRehearsal(to io.Writer, c incident.Case) {
+	if c.Rehearsal {
+		fmt.Fprintf(to, "REHEARSAL  case %s: nothing here touches AWS\n", c.ID)
+	}
 }
 
 // banner goes before whatever a screen says of a rehearsal.

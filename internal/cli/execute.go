@@ -44,6 +44,9 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 	defer interrupt()
 	desk := newApprovalDesk(x.w.g, x.waits)
 	shown := newDisplay(x.w.g, x.j)
+	if x.w.g.output == "text" && !x.w.g.quiet {
+		sayRehearsal(x.w.g.err, x.j.Case())
+	}
 
 	runner := &incident.Runner{
 		Journal: x.w.appender(x.j), Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: x.parallel,

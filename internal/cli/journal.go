@@ -41,6 +41,7 @@ func newJournalShow(g *globals) *cobra.Command {
 				if err != nil {
 					return w.explainCase(caseID, err)
 				}
+				g.headEntries(e)
 				g.printEntry(e)
 			}
 			return nil
@@ -48,6 +49,13 @@ func newJournalShow(g *globals) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
 	return cmd
+}
+
+// headEntries says REHEARSAL above the first entry.
+func (g *globals) headEntries(e incident.Entry) {
+	if e.Type == incident.EntryCaseOpened && g.output == "text" {
+		sayRehearsal(g.out, data[incident.Case](e))
+	}
 }
 
 // printEntry shows an entry on standard output.
@@ -95,6 +103,7 @@ func runFollow(ctx context.Context, g *globals, o followOptions) error {
 			if event.Entry == nil {
 				continue
 			}
+			g.headEntries(*event.Entry)
 			g.printEntry(*event.Entry)
 			o.from = event.Entry.Seq + 1
 			if o.until == string(event.Entry.Type) {
