@@ -84,8 +84,9 @@ type Store interface {
 	Get(ctx context.Context, key, version string) (io.ReadCloser, error)
 	// Stat reads back what the store holds. It fails with ErrNotFound.
 	Stat(ctx context.Context, key, version string) (Object, error)
-	// List names the newest versions of the objects whose keys begin with
-	// prefix, by key. Key, Location, Version and Bytes are filled in.
+	// List names the oldest versions of the objects whose keys begin with
+	// prefix, by key: Put stores no version on top of another, so whatever lies
+	// there is somebody else's. Key, Location, Version and Bytes are filled in.
 	List(ctx context.Context, prefix string) ([]Object, error)
 	// Check fails, with what is wrong and a hint, where the store can't keep
 	// evidence as asked: ErrNotLocked, no bucket, no permission.

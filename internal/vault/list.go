@@ -15,9 +15,9 @@ import (
 	"github.com/cordon-ir/cordon/internal/evidence"
 )
 
-// List names what is stored under a prefix. A locked version stays listed
-// under a delete marker, which anyone can put on top of it (aws-facts: S3
-// Object Lock), so the versions are listed and not the objects.
+// List names what is stored under a prefix. A locked version stays under what anyone can
+// put on top of it, a delete marker or another version (aws-facts.md, "S3 Object
+// Lock"), so the versions are listed and not the objects.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
 func (s *S3) List(ctx context.Context, prefix string) ([]evidence.Object, error) {
 	full := prefix
@@ -34,7 +34,7 @@ func (s *S3) List(ctx context.Context, prefix string) ([]evidence.Object, error)
 		for _, v := range page.Versions {
 			key := strings.TrimPrefix(aws.ToString(v.Key), strings.TrimSuffix(full, prefix))
 			if n := len(all); n > 0 && all[n-1].Key == key {
-				continue // newest first
+				all = all[:n-1] // the newest comes first, the oldest last
 			}
 			all = append(all, evidence.Object{
 				Key: key, Version: aws.ToString(v.VersionId), Bytes: aws.ToInt64(v.Size),

@@ -93,7 +93,10 @@ func (s *S3) put(ctx context.Context, key string, r io.Reader, o evidence.PutOpt
 	}
 	switch old, err := s.Stat(ctx, key, ""); {
 	case err == nil:
-		return old, s.same(ctx, old, r, o)
+		if err := s.same(ctx, old, r, o); err != nil {
+			return evidence.Object{}, err
+		}
+		return old, s.kept(old, lock)
 	case !errors.Is(err, evidence.ErrNotFound):
 		return evidence.Object{}, err
 	}
@@ -205,12 +208,18 @@ func (s *S3) readBack(ctx context.Context, key string, want stored) (evidence.Ob
 	if got.SHA256 != want.hex() {
 		return got, fmt.Errorf("%w: sha256 %s is stored, %s was given", evidence.ErrExists, got.SHA256, want.hex())
 	}
-	if want.lock && (got.Mode == evidence.ModeNone || !got.RetainUntil.After(s.clock.Now())) {
-		return got, incident.WithHint(
-			fmt.Errorf("%w: %s is stored, but S3 shows no retention on it", evidence.ErrNotLocked, got.Location),
-			"let the responder read retentions (s3:GetObjectRetention) and set a retention in days, or a default retention on the bucket")
+	return got, s.kept(got, want.lock)
+}
+
+// kept fails where a retention is to be on the object and none is: also where
+// somebody else stored the same bytes before us, without one.
+func (s *S3) kept(obj evidence.Object, lock bool) error {
+	if !lock || obj.Mode != evidence.ModeNone && obj.RetainUntil.After(s.clock.Now()) {
+		return nil
 	}
-	return got, nil
+	return incident.WithHint(
+		fmt.Errorf("%w: %s is stored, but S3 shows no retention on it", evidence.ErrNotLocked, obj.Location),
+		"let the responder read retentions (s3:GetObjectRetention) and set a retention in days, or a default retention on the bucket")
 }
 
 // Get opens a version of an object; the newest where version is empty.

@@ -162,6 +162,49 @@ func TestWhatIsStoredCannotBeDeletedAndCarriesItsRetention(t *testing.T) {
 	}
 }
 
+// Put has a condition, but whoever may put objects can do without it. What was
+// stored first is locked, and is what counts: a checkpoint forged on top would hide it otherwise.
+func TestWhatWasPutOnTopHidesNoCheckpoint(t *testing.T) {
+	a := account(t)
+	bucket(t, a, "evidence", true)
+	s := vault.NewS3(a.Config(region), locked("evidence"), a.Clock())
+	c := incident.Case{ID: "INC-1"}
+	for _, size := range []uint64{5, 9} {
+		if _, err := evidence.PutCheckpoint(t.Context(), s, c, incident.Checkpoint{Size: size, Note: "signed"}, a.Clock().Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := s3.NewFromConfig(a.Config(region))
+	key := "team/" + evidence.Key(c, "checkpoints", "000000000009.note")
+	if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("evidence"), Key: &key, Body: strings.NewReader("forged")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, marker := range []bool{false, true} {
+		all, err := evidence.Checkpoints(t.Context(), s, c)
+		if err != nil || len(all) != 2 || all[1].Size != 9 || all[1].Note != "signed" {
+			t.Errorf("under a delete marker: %t: got %+v, error %v", marker, all, err)
+		}
+		if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("evidence"), Key: &key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheSameBytesWithoutARetentionAreNotEvidence(t *testing.T) {
+	a := account(t)
+	bucket(t, a, "evidence", true)
+	_, err := s3.NewFromConfig(a.Config(region)).PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: aws.String("evidence"), Key: aws.String("team/k"), Body: strings.NewReader("x"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := vault.NewS3(a.Config(region), locked("evidence"), a.Clock())
+	if obj, err := s.Put(t.Context(), "k", strings.NewReader("x"), evidence.PutOptions{}); !errors.Is(err, evidence.ErrNotLocked) {
+		t.Errorf("got %+v, error %v", obj, err)
+	}
+}
+
 func TestAPutCutShortAnywhereIsMadeGoodByTheNext(t *testing.T) {
 	b := make([]byte, 20<<20)
 	for i := range b {
