@@ -73,12 +73,14 @@ func (g *globals) printSummary(s *runReport) error {
 }
 
 func (s *runReport) writeSteps(b *strings.Builder) {
+	target := ""
 	for _, st := range s.Steps {
-		fmt.Fprintf(b, "  %-10s %-14s %-24s", st.State, st.ID, st.Action)
-		if why := orElse(st.Error, st.Reason); why != "" {
-			fmt.Fprintf(b, " %s", why)
+		if st.Target != target {
+			target = st.Target
+			fmt.Fprintf(b, "%s\n", target)
 		}
-		b.WriteByte('\n')
+		line := fmt.Sprintf("  %-10s %-14s %-24s %s", st.State, st.ID, st.Action, orElse(st.Error, st.Reason))
+		fmt.Fprintln(b, strings.TrimRight(line, " "))
 	}
 }
 
