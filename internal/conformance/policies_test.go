@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/cordon-ir/cordon/capture"
@@ -35,69 +34,21 @@ type call struct {
 	Params    map[string]any
 }
 
-// calls are those of every shipped playbook, of the release and of the clean
-// room's closing, reads included, as the built binary journaled them.
-var calls = sync.OnceValues(func() ([]call, error) {
-	dir, err := os.MkdirTemp("", "cordon-conformance-")
+// calls are those of every rehearsal, reads included, as the built binary journaled them.
+func calls() ([]call, error) {
+	rehearsed, err := rehearsals()
 	if err != nil {
 		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	list, err := cordon(dir, "playbook", "list", "--output", "json")
-	if err != nil {
-		return nil, err
-	}
-	var playbooks []struct{ Name string }
-	if err := json.Unmarshal(list, &playbooks); err != nil {
-		return nil, err
-	}
-	runs := map[string][]string{"contain, every session of the role": {"--playbook", "contain", "--set", "credentials_scope=role"}}
-	for _, pb := range playbooks {
-		runs[pb.Name] = []string{"--playbook", pb.Name}
 	}
 	var all []call
-	for _, name := range slices.Sorted(maps.Keys(runs)) {
-		some, err := rehearse(filepath.Join(dir, name), name, runs[name])
+	for _, r := range rehearsed {
+		some, err := callsOf(r.name, r.export)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("rehearsal %q: %w", r.name, err)
 		}
 		all = append(all, some...)
 	}
 	return all, nil
-})
-
-// rehearse runs a rehearsal in a new account, and everything that changes AWS afterwards.
-func rehearse(dir, name string, args []string) ([]call, error) {
-	state := filepath.Dir(dir)
-	if _, err := cordon(state, append([]string{"rehearse", "--verbose", "--dir", dir}, args...)...); err != nil {
-		return nil, err
-	}
-	in := func(args ...string) ([]byte, error) {
-		return cordon(state, append([]string{"--rehearsal", dir, "--case", "REHEARSAL-1", "--verbose", "--yes"}, args...)...)
-	}
-	if _, err := in("release"); err != nil {
-		return nil, err
-	}
-	if _, err := in("cleanroom", "close"); err != nil {
-		return nil, err
-	}
-	export, err := in("journal", "export")
-	if err != nil {
-		return nil, err
-	}
-	return callsOf(name, export)
-}
-
-func cordon(state string, args ...string) ([]byte, error) {
-	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state, "XDG_CONFIG_HOME="+state)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("cordon %s: %w: %s", strings.Join(args, " "), err, stderr.String())
-	}
-	return out, nil
 }
 
 func callsOf(rehearsal string, export []byte) ([]call, error) {

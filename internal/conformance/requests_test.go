@@ -106,6 +106,18 @@ func checkCall(all map[string]*model, service, operation string, params []byte) 
 	return best
 }
 
+func TestEveryRequestOfTheRehearsalsIsWellFormed(t *testing.T) {
+	rehearsed, err := rehearsals()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all tally
+	for _, r := range rehearsed {
+		t.Run(r.name, func(t *testing.T) { all.add(checkJournal(t, r.export)) })
+	}
+	t.Logf("%s%s", all, all.list())
+}
+
 func TestACallIsHeldToItsServicesModel(t *testing.T) {
 	tests := []struct{ service, operation, params, want string }{
 		{"elasticloadbalancing", "DescribeLoadBalancers", `{"LoadBalancerNames":["a"]}`, ""},  // the classic one

@@ -1,0 +1,225 @@
+package conformance
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// rehearsal is a playbook that the built binary ran in a simulated account, and what
+// followed, up to the release and the closing of the clean room.
+type rehearsal struct {
+	name     string
+	playbook string
+	inputs   []string
+	killed   bool   // and resumed, again and again
+	export   []byte // of its case's journal, reads included
+}
+
+// toRehearse are every shipped playbook, and each input that makes other requests.
+var toRehearse = []rehearsal{
+	{name: "full-response", playbook: "full-response"},
+	{name: "full-response, killed and resumed", playbook: "full-response", inputs: []string{"export=false"}, killed: true},
+	{name: "exfiltration", playbook: "exfiltration"},
+	{name: "exfiltration, with a clean room", playbook: "exfiltration", inputs: []string{"export=false", "cleanroom=true"}},
+	{name: "contain", playbook: "contain"},
+	{name: "contain, every session of the role", playbook: "contain", inputs: []string{"credentials_scope=role"}},
+	{name: "contain, in standby, drained", playbook: "contain", inputs: []string{"autoscaling_strategy=standby", "wait_for_draining=true"}},
+	{name: "contain, the group one smaller", playbook: "contain", inputs: []string{"autoscaling_strategy=shrink"}},
+	{name: "capture", playbook: "capture"},
+	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
+	{name: "capture, without a lock", playbook: "capture", inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
+}
+
+// rehearsals are the runs of toRehearse, once for the whole suite.
+var rehearsals = sync.OnceValues(func() ([]rehearsal, error) {
+	dir, err := os.MkdirTemp("", "cordon-conformance-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	all := slices.Clone(toRehearse)
+	var group errgroup.Group
+	group.SetLimit(2) // each is busy
+	for i := range all {
+		group.Go(func() error {
+			if err := all[i].run(filepath.Join(dir, fmt.Sprint(i))); err != nil {
+				return fmt.Errorf("rehearsal %q: %w", all[i].name, err)
+			}
+			return nil
+		})
+	}
+	return all, group.Wait()
+})
+
+// run runs the rehearsal in a new account in dir.
+func (r *rehearsal) run(dir string) error {
+	var set []string
+	for _, input := range r.inputs {
+		set = append(set, "--set", input)
+	}
+	respond := r.respond
+	if r.killed {
+		respond = r.respondThoughKilled
+	}
+	if err := respond(dir, set); err != nil {
+		return err
+	}
+	for _, command := range [][]string{{"evidence", "list"}, {"cleanroom", "status"}, {"release"}, {"cleanroom", "close"}} {
+		if _, err := cordon(dir, append(command, inCase(dir)...)...); err != nil {
+			return err
+		}
+	}
+	if err := r.fetch(dir); err != nil {
+		return err
+	}
+	var err error
+	r.export, err = cordon(dir, append([]string{"journal", "export"}, inCase(dir)...)...)
+	return err
+}
+
+func inCase(dir string) []string {
+	return []string{"--rehearsal", dir, "--case", "REHEARSAL-1", "--verbose", "--yes"}
+}
+
+func (r *rehearsal) respond(dir string, set []string) error {
+	_, err := cordon(dir, append([]string{"rehearse", "--verbose", "--dir", dir, "--playbook", r.playbook}, set...)...)
+	return err
+}
+
+// respondThoughKilled runs the playbook and kills it, by SIGKILL, each time that
+// it has shown some entries, more each time, until it comes to its end.
+func (r *rehearsal) respondThoughKilled(dir string, set []string) error {
+	alert, err := cordon(dir, "rehearse", "new", "web-tier", dir, "--output", "json")
+	if err != nil {
+		return err
+	}
+	var suspected struct {
+		Instance string `json:"instance"`
+	}
+	if err := json.Unmarshal(alert, &suspected); err != nil {
+		return err
+	}
+	if _, err := cordon(dir, "--rehearsal", dir, "case", "open", "REHEARSAL-1"); err != nil {
+		return err
+	}
+	args := append([]string{"run", r.playbook, "--instance", suspected.Instance}, set...)
+	for kills := 0; ; kills++ {
+		killed, err := killedAfter(60+10*kills, program(dir, slices.Concat(args, inCase(dir), []string{"--output", "json"})...))
+		if err != nil {
+			return err
+		}
+		switch {
+		case killed:
+			args = []string{"resume"}
+		case kills == 0:
+			return errors.New("it was over before it could be killed")
+		default:
+			return nil
+		}
+	}
+}
+
+// killedAfter kills the program once it has written this many lines. It
+// reports whether the program was still alive then.
+func killedAfter(lines int, cmd *exec.Cmd) (bool, error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return false, err
+	}
+	if err := cmd.Start(); err != nil {
+		return false, err
+	}
+	written := bufio.NewReader(out)
+	for seen := 0; ; {
+		_, err := written.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) { // a long line
+			continue
+		}
+		if err != nil {
+			break
+		}
+		if seen++; seen == lines {
+			if err := cmd.Process.Kill(); err != nil {
+				return false, errors.Join(err, cmd.Wait())
+			}
+		}
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == -1 {
+		return true, nil
+	}
+	return false, err
+}
+
+// fetch fetches the evidence that has bytes, but of the disk images only one.
+func (r *rehearsal) fetch(dir string) error {
+	out, err := cordon(dir, append([]string{"evidence", "list", "--output", "json"}, inCase(dir)...)...)
+	if err != nil {
+		return err
+	}
+	var list struct {
+		Items []struct{ ID, Kind, Key string }
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		return err
+	}
+	fetched := make(map[string]bool)
+	for _, item := range list.Items {
+		if item.Key == "" || fetched[item.Kind] {
+			continue
+		}
+		fetched[item.Kind] = true
+		to := filepath.Join(dir, "fetched-"+item.ID)
+		if _, err := cordon(dir, append([]string{"evidence", "fetch", item.ID, "--out", to}, inCase(dir)...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cordon runs the built binary to its end, which must be a good one.
+func cordon(state string, args ...string) ([]byte, error) {
+	cmd := program(state, args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("cordon %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+	}
+	return out, nil
+}
+
+// program is the built binary with a state directory, and no configuration, of its own.
+func program(state string, args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state, "XDG_CONFIG_HOME="+state, "CORDON_HOME=", "CORDON_CONFIG=", "CORDON_REHEARSAL=")
+	return cmd
+}
+
+func TestEveryShippedPlaybookIsRehearsed(t *testing.T) {
+	out, err := cordon(t.TempDir(), "playbook", "list", "--output", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shipped []struct{ Name string }
+	if err := json.Unmarshal(out, &shipped); err != nil || len(shipped) < 4 {
+		t.Fatalf("%d playbooks: %v", len(shipped), err)
+	}
+	for _, p := range shipped {
+		if !slices.ContainsFunc(toRehearse, func(r rehearsal) bool { return r.playbook == p.Name && r.inputs == nil }) {
+			t.Errorf("%s is not rehearsed as it is shipped", p.Name)
+		}
+	}
+}
