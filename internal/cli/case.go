@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/cordon-ir/cordon/cleanroom"
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
 )
@@ -249,7 +252,7 @@ func printCase(g *globals, s caseSummary, dir string) {
 func newCaseClose(g *globals) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use: "close ID", Short: "Close a case: no run can be started in it afterwards", Args: exactArgs("ID"),
+		Use: "close ID", Short: "Close a case: no playbook can be run in it afterwards; release and evidence still work", Args: exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w, err := g.open()
 			if err != nil {
@@ -283,6 +286,35 @@ func (w *workspace) closeCase(ctx context.Context, id, reason string) (err error
 		return err
 	}
 	fmt.Fprintf(w.g.out, "%scase %s is closed\n", banner(j.Case().Rehearsal), id)
+	return w.warnOfLeftovers(r)
+}
+
+// warnOfLeftovers says what a case that ends leaves in AWS: who closes it may
+// think that this ended too.
+func (w *workspace) warnOfLeftovers(r *record) error {
+	e, err := w.engine(nil, r.state.Case)
+	if err != nil {
+		return err
+	}
+	var left []string
+	for _, live := range r.state.Live() {
+		_, undoable := e.registry[live.Step.Action].(incident.Reverter)
+		if i := live.Step.Target.Instance; undoable && !slices.Contains(left, i) {
+			left = append(left, i)
+		}
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(w.g.err, "warning: not released: %s; 'cordon release --case %s' puts it back, in a closed case too\n", strings.Join(left, ", "), r.state.Case.ID)
+	}
+	rooms, err := cleanroom.Rooms(r.entries)
+	if err != nil {
+		return err
+	}
+	for _, room := range rooms {
+		if room.Event != "closed" {
+			fmt.Fprintf(w.g.err, "warning: clean room %s is still open; 'cordon cleanroom close --case %s' deletes it\n", room.Name, r.state.Case.ID)
+		}
+	}
 	return nil
 }
 

@@ -157,7 +157,10 @@ func (w *workspace) closeRooms(ctx context.Context, j *journal.Journal, name str
 		}
 	}
 	if len(open) == 0 {
-		fmt.Fprintln(w.g.err, "no clean room to close")
+		if name != "" {
+			return incident.WithHint(usagef("--name %s: the case has no open clean room of this name", name), "'cordon cleanroom list --case "+j.Case().ID+"' shows them")
+		}
+		fmt.Fprintf(w.g.err, "%sno clean room to close\n", banner(j.Case().Rehearsal))
 		return nil
 	}
 	if err := w.confirmClose(ctx, open); err != nil {

@@ -160,6 +160,10 @@ func entryText(e incident.Entry, verbose bool) string {
 		return fmt.Sprintf("  clean room %s: %s", data[incident.CleanRoom](e).Name, data[incident.CleanRoom](e).Event)
 	case incident.EntryNote:
 		return fmt.Sprintf("note by %s: %s", e.Actor, data[incident.Note](e).Text)
+	case incident.EntryCheckpoint:
+		if c := data[incident.Checkpoint](e); verbose {
+			return fmt.Sprintf("checkpoint of %d entries: %s", c.Size, orElse(c.Location, "not in the evidence store"))
+		}
 	case incident.EntryAnchorOwed:
 		return "the checkpoint could not be put into the evidence store yet: " + data[incident.AnchorOwed](e).Reason
 	case incident.EntryCallIntent:
@@ -169,6 +173,14 @@ func entryText(e incident.Entry, verbose bool) string {
 	case incident.EntryCallResult:
 		if c := data[incident.CallResult](e); verbose || c.ErrorCode != "" {
 			return fmt.Sprintf("    ← %s %s", orElse(c.ErrorCode, "ok"), c.RequestID)
+		}
+	case incident.EntryCallCount:
+		if verbose {
+			reads := 0
+			for _, n := range data[incident.CallCount](e).Reads {
+				reads += n
+			}
+			return fmt.Sprintf("    %s has read AWS %d times", orElse(who, "the run"), reads)
 		}
 	}
 	return ""

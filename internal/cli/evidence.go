@@ -63,11 +63,13 @@ func bytesOf(i evidence.Item) string {
 	return amount(i.Bytes, "bytes")
 }
 
+// retention is until when an item is locked, and how. S3 writes the mode in
+// capitals, EC2 does not.
 func retention(i evidence.Item) string {
 	if i.RetainUntil.IsZero() {
 		return "not locked"
 	}
-	return i.RetainUntil.Format(time.RFC3339) + " " + i.Mode
+	return i.RetainUntil.Format(time.RFC3339) + " " + strings.ToLower(i.Mode)
 }
 
 // findItem folds the case and finds the item in it.

@@ -43,7 +43,7 @@ func (g *globals) report(err error) int {
 		return exitDone
 	}
 	err = access.Explain(err)
-	code, hint := exitCode(err), hintOf(err)
+	code, hint := exitCode(err), g.hintOf(err)
 	fmt.Fprintf(g.err, "error: %s\n", err)
 	if hint != "" {
 		fmt.Fprintf(g.err, "hint: %s\n", hint)
@@ -66,7 +66,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &outcome):
 		return outcome.code
-	case errors.As(err, &usage), errors.As(err, &problems), errors.As(err, &input), errors.As(err, &refused), errors.As(err, &drift), errors.Is(err, evidence.ErrNotLocked):
+	case errors.As(err, &usage), errors.As(err, &problems), errors.As(err, &input), errors.As(err, &refused), errors.As(err, &drift), errors.Is(err, evidence.ErrNotLocked), errors.Is(err, playbooks.ErrUnknown):
 		return exitUsage
 	case errors.As(err, &verify), errors.As(err, &corrupt):
 		return exitVerify
@@ -82,13 +82,14 @@ func exitCode(err error) int {
 }
 
 // hintOf is the next step that the error carries, or the one its kind implies.
-func hintOf(err error) string {
+func (g *globals) hintOf(err error) string {
 	var (
 		outcome *outcomeError
 		hinted  *incident.HintError
 		held    *journal.HeldError
 		usage   *usageError
 		drift   *incident.DriftError
+		input   *incident.InputError
 		verify  *journal.VerifyError
 		corrupt *journal.CorruptError
 	)
@@ -100,7 +101,9 @@ func hintOf(err error) string {
 	case errors.As(err, &held):
 		return "follow it with 'cordon journal follow', or end it with 'cordon interrupt'"
 	case errors.As(err, &usage):
-		return "'cordon COMMAND --help' shows what it takes"
+		return "'" + g.command + " --help' shows what it takes"
+	case errors.As(err, &input):
+		return "'cordon playbook show NAME' shows a playbook's inputs"
 	case errors.As(err, &verify), errors.As(err, &corrupt):
 		return "keep the file as it is, and compare it with an export or a copy; the checkpoints in the evidence store say up to which entry it was whole"
 	case errors.As(err, &drift):

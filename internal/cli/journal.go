@@ -195,7 +195,7 @@ func (g *globals) printReport(r journal.Report, anchors int) error {
 func runVerifyExport(g *globals, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
-		return &usageError{err}
+		return incident.WithHint(&usageError{err}, "name a file that 'cordon journal export --out FILE' wrote")
 	}
 	defer f.Close()
 	report, err := journal.VerifyExport(f)

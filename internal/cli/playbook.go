@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -22,7 +24,11 @@ func loadPlaybook(nameOrPath string) (incident.Playbook, error) {
 	if err != nil {
 		return incident.Playbook{}, err
 	}
-	return playbooks.Load(nameOrPath, all)
+	pb, err := playbooks.Load(nameOrPath, all)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = incident.WithHint(&usageError{err}, "'cordon playbook list' shows the shipped ones, which are named without a path")
+	}
+	return pb, err
 }
 
 func newPlaybookList(g *globals) *cobra.Command {

@@ -61,14 +61,14 @@ func (w *workspace) resume(ctx context.Context, j *journal.Journal, o resumeOpti
 	run := r.unfinished()
 	if o.run != "" {
 		if run = r.state.Run(o.run); run == nil {
-			return usagef("case %s has no run %s", j.Case().ID, o.run)
+			return incident.WithHint(usagef("case %s has no run %s", j.Case().ID, o.run), "'cordon case show "+j.Case().ID+"' shows its runs")
 		}
 	}
 	if run == nil || run.Outcome == incident.OutcomeSucceeded {
 		if err := w.catchUp(ctx, j, r); err != nil {
 			return err
 		}
-		fmt.Fprintf(w.g.err, "case %s: nothing to resume\n", j.Case().ID)
+		fmt.Fprintf(w.g.err, "%scase %s: nothing to resume\n", banner(j.Case().Rehearsal), j.Case().ID)
 		return nil
 	}
 	var pb incident.Playbook

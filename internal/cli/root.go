@@ -20,6 +20,8 @@ type globals struct {
 
 	in       io.Reader
 	out, err io.Writer
+
+	command string // that was given, for the hint to its help
 }
 
 const longHelp = `cordon closes off a compromised EC2 instance, takes its evidence into custody
@@ -46,7 +48,9 @@ func Execute(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
-	return g.report(root.ExecuteContext(ctx))
+	cmd, err := root.ExecuteContextC(ctx)
+	g.command = cmd.CommandPath()
+	return g.report(err)
 }
 
 func newRoot(g *globals) *cobra.Command {

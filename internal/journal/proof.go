@@ -30,7 +30,7 @@ func (j *Journal) Prove(seq uint64) (Proof, error) {
 		return Proof{}, err
 	}
 	if seq >= j.size {
-		return Proof{}, noEntry(j.c.ID, seq, j.size)
+		return Proof{}, noEntry(seq, j.size)
 	}
 	if seq >= j.signed {
 		if _, err := j.checkpoint(); err != nil {
@@ -52,8 +52,8 @@ func (j *Journal) Prove(seq uint64) (Proof, error) {
 	return p, err
 }
 
-func noEntry(caseID string, seq, size uint64) error {
-	return fmt.Errorf("case %s has no entry %d: it has %d, numbered from 0", caseID, seq, size)
+func noEntry(seq, size uint64) error {
+	return fmt.Errorf("no entry %d: the journal has %d, numbered from 0", seq, size)
 }
 
 // Prove proves an entry of the case in dir, whoever holds it, against the
@@ -65,7 +65,7 @@ func Prove(ctx context.Context, dir string, seq uint64) (Proof, error) {
 		return Proof{}, err
 	}
 	if seq >= v.size {
-		return Proof{}, noEntry(v.c.ID, seq, v.size)
+		return Proof{}, noEntry(seq, v.size)
 	}
 	if seq >= v.signed.size {
 		err := fmt.Errorf("entry %d of case %s is not covered by a checkpoint yet", seq, v.c.ID)
@@ -77,7 +77,7 @@ func Prove(ctx context.Context, dir string, seq uint64) (Proof, error) {
 		return Proof{}, err
 	}
 	if len(page) == 0 {
-		return Proof{}, noEntry(v.c.ID, seq, v.size)
+		return Proof{}, noEntry(seq, v.size)
 	}
 	p.Entry = page[0].raw
 	p.Hashes, err = tlog.ProveRecord(int64(v.signed.size), int64(seq), v.tree())
