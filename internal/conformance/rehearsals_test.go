@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing/types"
 	"golang.org/x/sync/errgroup"
+
+	simulated "github.com/cordon-ir/cordon/internal/rehearsal"
 )
 
 // rehearsal is a playbook that the built binary ran in a simulated account, and what
@@ -22,8 +30,9 @@ type rehearsal struct {
 	name     string
 	playbook string
 	inputs   []string
-	killed   bool   // and resumed, again and again
-	export   []byte // of its case's journal, reads included
+	before   func(*simulated.Account) error // what happens before the alert; nil: nothing
+	killed   bool                           // and resumed, again and again
+	export   []byte                         // of its case's journal, reads included
 }
 
 // toRehearse are every shipped playbook, and each input that makes other requests.
@@ -36,6 +45,7 @@ var toRehearse = []rehearsal{
 	{name: "contain, every session of the role", playbook: "contain", inputs: []string{"credentials_scope=role"}},
 	{name: "contain, in standby, drained", playbook: "contain", inputs: []string{"autoscaling_strategy=standby", "wait_for_draining=true"}},
 	{name: "contain, the group one smaller", playbook: "contain", inputs: []string{"autoscaling_strategy=shrink"}},
+	{name: "contain, of an instance outside of its group", playbook: "contain", before: leaveGroup},
 	{name: "capture", playbook: "capture"},
 	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
 	{name: "capture, without a lock", playbook: "capture", inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
@@ -64,15 +74,7 @@ var rehearsals = sync.OnceValues(func() ([]rehearsal, error) {
 
 // run runs the rehearsal in a new account in dir.
 func (r *rehearsal) run(dir string) error {
-	var set []string
-	for _, input := range r.inputs {
-		set = append(set, "--set", input)
-	}
-	respond := r.respond
-	if r.killed {
-		respond = r.respondThoughKilled
-	}
-	if err := respond(dir, set); err != nil {
+	if err := r.respond(dir); err != nil {
 		return err
 	}
 	for _, command := range [][]string{{"evidence", "list"}, {"cleanroom", "status"}, {"release"}, {"cleanroom", "close"}} {
@@ -92,42 +94,79 @@ func inCase(dir string) []string {
 	return []string{"--rehearsal", dir, "--case", "REHEARSAL-1", "--verbose", "--yes"}
 }
 
-func (r *rehearsal) respond(dir string, set []string) error {
-	_, err := cordon(dir, append([]string{"rehearse", "--verbose", "--dir", dir, "--playbook", r.playbook}, set...)...)
+// respond runs the playbook to its end.
+func (r *rehearsal) respond(dir string) error {
+	var set []string
+	for _, input := range r.inputs {
+		set = append(set, "--set", input)
+	}
+	if !r.killed && r.before == nil {
+		_, err := cordon(dir, append([]string{"rehearse", "--verbose", "--dir", dir, "--playbook", r.playbook}, set...)...)
+		return err
+	}
+	account, err := simulated.Create(dir, "web-tier", 1)
+	if err != nil {
+		return err
+	}
+	if r.before != nil {
+		if err := r.before(account); err != nil {
+			return err
+		}
+	}
+	if _, err := cordon(dir, "--rehearsal", dir, "case", "open", "REHEARSAL-1"); err != nil {
+		return err
+	}
+	run := slices.Concat([]string{"run", r.playbook, "--instance", account.Alert().Instance}, set, inCase(dir))
+	if r.killed {
+		return respondThoughKilled(dir, run)
+	}
+	_, err = cordon(dir, run...)
 	return err
 }
 
 // respondThoughKilled runs the playbook and kills it, by SIGKILL, each time that
 // it has shown some entries, more each time, until it comes to its end.
-func (r *rehearsal) respondThoughKilled(dir string, set []string) error {
-	alert, err := cordon(dir, "rehearse", "new", "web-tier", dir, "--output", "json")
-	if err != nil {
-		return err
-	}
-	var suspected struct {
-		Instance string `json:"instance"`
-	}
-	if err := json.Unmarshal(alert, &suspected); err != nil {
-		return err
-	}
-	if _, err := cordon(dir, "--rehearsal", dir, "case", "open", "REHEARSAL-1"); err != nil {
-		return err
-	}
-	args := append([]string{"run", r.playbook, "--instance", suspected.Instance}, set...)
+func respondThoughKilled(dir string, args []string) error {
 	for kills := 0; ; kills++ {
-		killed, err := killedAfter(60+10*kills, program(dir, slices.Concat(args, inCase(dir), []string{"--output", "json"})...))
+		killed, err := killedAfter(60+10*kills, program(dir, append(args, "--output", "json")...))
 		if err != nil {
 			return err
 		}
 		switch {
 		case killed:
-			args = []string{"resume"}
+			args = append([]string{"resume"}, inCase(dir)...)
 		case kills == 0:
 			return errors.New("it was over before it could be killed")
 		default:
 			return nil
 		}
 	}
+}
+
+// leaveGroup takes the suspected instance out of its group, but leaves it
+// behind the classic load balancer: as one that was never in a group.
+func leaveGroup(account *simulated.Account) error {
+	ctx, alert := context.Background(), account.Alert()
+	cfg := account.Config(alert.Region)
+	group := account.Overview().Groups[0].Name
+	_, err := autoscaling.NewFromConfig(cfg).DetachInstances(ctx, &autoscaling.DetachInstancesInput{
+		AutoScalingGroupName: &group, InstanceIds: []string{alert.Instance}, ShouldDecrementDesiredCapacity: aws.Bool(true),
+	})
+	if err != nil {
+		return err
+	}
+	if err := account.Clock().Sleep(ctx, time.Hour); err != nil { // until it has left
+		return err
+	}
+	classic := elb.NewFromConfig(cfg)
+	found, err := classic.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{})
+	if err != nil {
+		return err
+	}
+	_, err = classic.RegisterInstancesWithLoadBalancer(ctx, &elb.RegisterInstancesWithLoadBalancerInput{
+		LoadBalancerName: found.LoadBalancerDescriptions[0].LoadBalancerName, Instances: []elbtypes.Instance{{InstanceId: &alert.Instance}},
+	})
+	return err
 }
 
 // killedAfter kills the program once it has written this many lines. It
@@ -218,7 +257,7 @@ func TestEveryShippedPlaybookIsRehearsed(t *testing.T) {
 		t.Fatalf("%d playbooks: %v", len(shipped), err)
 	}
 	for _, p := range shipped {
-		if !slices.ContainsFunc(toRehearse, func(r rehearsal) bool { return r.playbook == p.Name && r.inputs == nil }) {
+		if !slices.ContainsFunc(toRehearse, func(r rehearsal) bool { return r.playbook == p.Name && r.inputs == nil && r.before == nil && !r.killed }) {
 			t.Errorf("%s is not rehearsed as it is shipped", p.Name)
 		}
 	}

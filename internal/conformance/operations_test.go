@@ -1,0 +1,112 @@
+package conformance
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const sdk = "github.com/aws/aws-sdk-go-v2/service/"
+
+// called are the operations that the product's code has inputs for, by service
+// and name as the journal has them, each with a file that does. The simulated account is no client of AWS.
+func called(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	err := filepath.WalkDir(filepath.Join("../..", folder), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && len(d.Name()) > 2 || strings.HasSuffix(path, "internal/rehearsal")):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, operation := range inputs(file) {
+			all[operation] = path
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// inputs are the operations whose inputs a file makes: &ec2.LockSnapshotInput{}.
+func inputs(file *ast.File) []string {
+	services := make(map[string]string) // by the name that the file gives the package
+	for _, i := range file.Imports {
+		path, _ := strconv.Unquote(i.Path.Value)
+		service, ok := strings.CutPrefix(path, sdk)
+		if !ok || strings.Contains(service, "/") {
+			continue
+		}
+		name := service
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		services[name] = strings.TrimSuffix(service, "v2") // the two Elastic Load Balancing APIs
+	}
+	var all []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		literal, ok := n.(*ast.CompositeLit)
+		if !ok {
+			return true
+		}
+		selector, ok := literal.Type.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		from, ok := selector.X.(*ast.Ident)
+		operation, isInput := strings.CutSuffix(selector.Sel.Name, "Input")
+		if ok && isInput && services[from.Name] != "" {
+			all = append(all, services[from.Name]+":"+operation)
+		}
+		return true
+	})
+	return all
+}
+
+// covers fails where the product calls an operation of which nothing was checked.
+func (n tally) covers(t *testing.T, called map[string]string) {
+	t.Helper()
+	if len(called) == 0 {
+		t.Error("no operation that the product calls was found")
+	}
+	for operation, file := range called {
+		if n.operations[operation] == 0 {
+			t.Errorf("%s calls %s, of which no request is checked: toRehearse needs a run that sends it", file, operation)
+		}
+	}
+}
+
+func TestTheOperationsThatAFileCallsAreFound(t *testing.T) {
+	const source = `package p
+import (
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"example.org/other"
+)
+var a, b = &ec2.LockSnapshotInput{}, []any{elb.RegisterTargetsInput{Targets: nil}, &types.Tag{}, &other.SomeInput{}}
+`
+	file, err := parser.ParseFile(token.NewFileSet(), "p.go", source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ec2:LockSnapshot", "elasticloadbalancing:RegisterTargets"}
+	if got := inputs(file); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
