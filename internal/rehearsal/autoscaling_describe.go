@@ -57,7 +57,7 @@ func (g *scalingGroup) aws(w *world) types.AutoScalingGroup {
 	out := types.AutoScalingGroup{
 		AutoScalingGroupName: &g.Name, AutoScalingGroupARN: &g.ARN, CreatedTime: &g.Created,
 		MinSize: aws.Int32(int32(g.Min)), MaxSize: aws.Int32(int32(g.Max)), DesiredCapacity: aws.Int32(int32(g.Desired)),
-		DefaultCooldown: aws.Int32(300), HealthCheckType: &g.HealthCheckType, HealthCheckGracePeriod: aws.Int32(int32(g.Grace / time.Second)),
+		CapacityRebalance: aws.Bool(false), DefaultCooldown: aws.Int32(300), HealthCheckType: &g.HealthCheckType, HealthCheckGracePeriod: aws.Int32(int32(g.Grace / time.Second)),
 		VPCZoneIdentifier: aws.String(strings.Join(g.Subnets, ",")), LaunchTemplate: g.Template.aws(g.Template.Version),
 		TargetGroupARNs: g.TargetGroups, LoadBalancerNames: g.Classic, NewInstancesProtectedFromScaleIn: &g.Protect,
 		TerminationPolicies: []string{"Default"}, Tags: g.tags(), Instances: []types.Instance{},

@@ -74,7 +74,7 @@ func cloudformationCreateStack(c *call, in *cloudformation.CreateStackInput) (*c
 		return nil, err
 	}
 	s := &stack{
-		Name: name, Region: c.region, Token: aws.ToString(in.ClientRequestToken), Template: *in.TemplateBody, Parameters: parameters,
+		Name: name, Region: c.region, Token: aws.ToString(in.ClientRequestToken), Template: *in.TemplateBody, Description: t.Description, Parameters: parameters,
 		Capabilities: slices.Clone(in.Capabilities), Protected: aws.ToBool(in.EnableTerminationProtection), OnFailure: in.OnFailure, Created: c.Now,
 		Tags: make(map[string]string), ID: fmt.Sprintf("arn:aws:cloudformation:%s:%s:stack/%s/", c.region, c.Account, name),
 	}
@@ -241,7 +241,7 @@ func cloudformationDescribeStacks(c *call, in *cloudformation.DescribeStacksInpu
 
 func (s *stack) show() types.Stack {
 	out := types.Stack{
-		StackId: &s.ID, StackName: &s.Name, StackStatus: s.Status, StackStatusReason: nilIfEmpty(s.Reason), CreationTime: &s.Created,
+		StackId: &s.ID, StackName: &s.Name, Description: nilIfEmpty(s.Description), StackStatus: s.Status, StackStatusReason: nilIfEmpty(s.Reason), CreationTime: &s.Created,
 		DeletionTime: s.Deleted, LastUpdatedTime: s.Updated, Capabilities: s.Capabilities, EnableTerminationProtection: aws.Bool(s.Protected),
 		DisableRollback: aws.Bool(s.OnFailure == types.OnFailureDoNothing), RollbackConfiguration: &types.RollbackConfiguration{},
 		DriftInformation: &types.StackDriftInformation{StackDriftStatus: types.StackDriftStatusNotChecked},

@@ -21,6 +21,7 @@ type stack struct {
 	Region       string             `json:"region"`
 	Token        string             `json:"token,omitempty"`
 	Template     string             `json:"template"`
+	Description  string             `json:"description,omitempty"` // the template's
 	Parameters   []stackParameter   `json:"parameters,omitempty"`
 	Capabilities []types.Capability `json:"capabilities,omitempty"`
 	Tags         map[string]string  `json:"tags,omitempty"`

@@ -61,6 +61,11 @@ func (s *ec2State) keyNamed(name string) *keyPair {
 // zones are the Region's Availability Zones.
 func (w *world) zones() []string { return []string{w.Region + "a", w.Region + "b", w.Region + "c"} }
 
+// zoneID is the zone's ID, the same in every account, where its name is not.
+func zoneID(zone string) string {
+	return fmt.Sprintf("sim1-az%d", zone[len(zone)-1]-'a'+1)
+}
+
 func (ops operations) ec2Catalogue() {
 	ec2On(ops, ec2DescribeRegions)
 	ec2On(ops, ec2DescribeAvailabilityZones)
@@ -91,9 +96,9 @@ func ec2DescribeRegions(c *call, in *ec2.DescribeRegionsInput) (*ec2.DescribeReg
 // ec2DescribeAvailabilityZones: API_DescribeAvailabilityZones.
 func ec2DescribeAvailabilityZones(c *call, in *ec2.DescribeAvailabilityZonesInput) (*ec2.DescribeAvailabilityZonesOutput, error) {
 	all := make(map[string]*types.AvailabilityZone)
-	for n, name := range c.zones() {
+	for _, name := range c.zones() {
 		all[name] = &types.AvailabilityZone{
-			ZoneName: aws.String(name), ZoneId: aws.String(fmt.Sprintf("sim1-az%d", n+1)), ZoneType: aws.String("availability-zone"),
+			ZoneName: aws.String(name), ZoneId: aws.String(zoneID(name)), ZoneType: aws.String("availability-zone"),
 			RegionName: &c.Region, GroupName: &c.Region, State: types.AvailabilityZoneStateAvailable, OptInStatus: types.AvailabilityZoneOptInStatusOptInNotRequired,
 		}
 	}

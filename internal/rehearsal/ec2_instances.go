@@ -399,11 +399,27 @@ func ec2DescribeInstanceStatus(c *call, in *ec2.DescribeInstanceStatusInput) (*e
 		checks := i.checks(c.Now)
 		out.InstanceStatuses = append(out.InstanceStatuses, types.InstanceStatus{
 			InstanceId: &i.ID, AvailabilityZone: &i.AZ, InstanceState: showState(i.State),
-			InstanceStatus: &types.InstanceStatusSummary{Status: checks}, SystemStatus: &types.InstanceStatusSummary{Status: checks},
+			InstanceStatus: summaryOf(checks), SystemStatus: summaryOf(checks),
 			AttachedEbsStatus: &types.EbsStatusSummary{Status: checks},
 		})
 	}
 	return out, nil
+}
+
+// summaryOf: API_InstanceStatusSummary. There is one check, whether it can be reached, while it runs.
+func summaryOf(checks types.SummaryStatus) *types.InstanceStatusSummary {
+	out := &types.InstanceStatusSummary{Status: checks}
+	detail := types.InstanceStatusDetails{Name: types.StatusNameReachability}
+	switch checks {
+	case types.SummaryStatusOk:
+		detail.Status = types.StatusTypePassed
+	case types.SummaryStatusInitializing:
+		detail.Status = types.StatusTypeInitializing
+	default:
+		return out
+	}
+	out.Details = []types.InstanceStatusDetails{detail}
+	return out
 }
 
 // checks are the instance's status checks. A network cut by groups does not

@@ -52,7 +52,10 @@ func ec2CreateVpc(c *call, in *ec2.CreateVpcInput) (*ec2.CreateVpcOutput, error)
 		return nil, err
 	}
 	cidr, err := netip.ParsePrefix(aws.ToString(in.CidrBlock))
-	if err != nil || !cidr.Addr().Is4() || cidr.Bits() < 16 || cidr.Bits() > 28 {
+	if err != nil || !cidr.Addr().Is4() {
+		return nil, apiError("InvalidParameterValue", fmt.Sprintf("Value (%s) for parameter cidrBlock is invalid. This is not a valid CIDR block.", aws.ToString(in.CidrBlock)))
+	}
+	if cidr.Bits() < 16 || cidr.Bits() > 28 {
 		return nil, apiError("InvalidVpc.Range", fmt.Sprintf("The CIDR '%s' is invalid.", aws.ToString(in.CidrBlock)))
 	}
 	tags, err := tagsFor(types.ResourceTypeVpc, in.TagSpecifications)
@@ -248,7 +251,11 @@ func ec2CreateSubnet(c *call, in *ec2.CreateSubnetInput) (*ec2.CreateSubnetOutpu
 func (c *call) showSubnet(sub *subnet) types.Subnet {
 	free := 1<<(32-netip.MustParsePrefix(sub.CIDR).Bits()) - 5 - len(c.EC2.takenIPs(sub))
 	out := types.Subnet{
-		SubnetId: &sub.ID, SubnetArn: aws.String(c.arn("subnet", sub.ID)), VpcId: &sub.VPC, CidrBlock: &sub.CIDR, AvailabilityZone: &sub.AZ,
+		SubnetId: &sub.ID, SubnetArn: aws.String(c.arn("subnet", sub.ID)), VpcId: &sub.VPC, CidrBlock: &sub.CIDR,
+		AvailabilityZone: &sub.AZ, AvailabilityZoneId: aws.String(zoneID(sub.AZ)), Ipv6Native: aws.Bool(false),
+		PrivateDnsNameOptionsOnLaunch: &types.PrivateDnsNameOptionsOnLaunch{
+			HostnameType: types.HostnameTypeIpName, EnableResourceNameDnsARecord: aws.Bool(false), EnableResourceNameDnsAAAARecord: aws.Bool(false),
+		},
 		AvailableIpAddressCount: aws.Int32(int32(free)), MapPublicIpOnLaunch: &sub.PublicIPs, AssignIpv6AddressOnCreation: &sub.AssignIPv6,
 		DefaultForAz: aws.Bool(false), State: types.SubnetStateAvailable, OwnerId: &c.Account, Tags: c.tagList(sub.ID),
 	}

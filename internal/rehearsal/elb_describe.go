@@ -138,12 +138,8 @@ func elbDescribeRules(c *call, in *elb.DescribeRulesInput) (*elb.DescribeRulesOu
 func elbDescribeTags(c *call, in *elb.DescribeTagsInput) (*elb.DescribeTagsOutput, error) {
 	out := &elb.DescribeTagsOutput{}
 	for _, arn := range in.ResourceArns {
-		var tags map[string]string
-		if g, err := c.targetGroup(&arn); err == nil {
-			tags = g.Tags
-		} else if b, err := c.loadBalancer(&arn); err == nil {
-			tags = b.Tags
-		} else {
+		tags, err := c.elbTags(arn)
+		if err != nil {
 			return nil, err
 		}
 		d := types.TagDescription{ResourceArn: &arn}
@@ -153,4 +149,21 @@ func elbDescribeTags(c *call, in *elb.DescribeTagsInput) (*elb.DescribeTagsOutpu
 		out.TagDescriptions = append(out.TagDescriptions, d)
 	}
 	return out, nil
+}
+
+// elbTags are those of a load balancer or a target group. Which of them an ARN means is in the
+// ARN, and so in the error.
+func (c *call) elbTags(arn string) (map[string]string, error) {
+	if strings.Contains(arn, ":loadbalancer/") {
+		b, err := c.loadBalancer(&arn)
+		if err != nil {
+			return nil, err
+		}
+		return b.Tags, nil
+	}
+	g, err := c.targetGroup(&arn)
+	if err != nil {
+		return nil, err
+	}
+	return g.Tags, nil
 }

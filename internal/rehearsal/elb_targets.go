@@ -212,6 +212,6 @@ func (g *targetGroup) aws(balancers []string) types.TargetGroup {
 		HealthCheckProtocol: types.ProtocolEnum(g.Protocol), Matcher: &types.Matcher{HttpCode: aws.String("200")},
 		HealthCheckIntervalSeconds: inSeconds(g.Checks.Interval), HealthCheckTimeoutSeconds: inSeconds(g.Checks.Timeout),
 		HealthyThresholdCount: &g.Checks.Healthy, UnhealthyThresholdCount: &g.Checks.Unhealthy,
-		LoadBalancerArns: balancers,
+		LoadBalancerArns: balancers, IpAddressType: types.TargetGroupIpAddressTypeEnumIpv4,
 	}
 }

@@ -179,6 +179,9 @@ func iamListAccessKeys(c *call, in *iam.ListAccessKeysInput) (*iam.ListAccessKey
 			})
 		}
 	}
+	if in.UserName != nil && len(out.AccessKeyMetadata) == 0 { // a user is here by its keys alone
+		return nil, noSuchEntity("The user with name %s cannot be found.", *in.UserName)
+	}
 	return out, nil
 }
 

@@ -115,7 +115,7 @@ func (c *call) keyMetadata(k *kmsKey) *types.KeyMetadata {
 	return &types.KeyMetadata{
 		KeyId: &k.ID, Arn: aws.String(c.keyARN(k)), AWSAccountId: aws.String(c.Account), CreationDate: &k.Created,
 		Description: &k.Description, Enabled: k.State == types.KeyStateEnabled, KeyState: k.State, KeyManager: k.Manager,
-		KeySpec: types.KeySpecSymmetricDefault, KeyUsage: types.KeyUsageTypeEncryptDecrypt, MultiRegion: aws.Bool(false),
+		KeySpec: types.KeySpecSymmetricDefault, CustomerMasterKeySpec: types.CustomerMasterKeySpecSymmetricDefault, KeyUsage: types.KeyUsageTypeEncryptDecrypt, MultiRegion: aws.Bool(false),
 		EncryptionAlgorithms: []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault}, Origin: types.OriginTypeAwsKms,
 	}
 }

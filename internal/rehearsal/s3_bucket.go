@@ -1,15 +1,27 @@
 package rehearsal
 
 import (
+	"regexp"
+	"strings"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+var (
+	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	ipv4       = regexp.MustCompile(`^\d+(\.\d+){3}$`)
 )
 
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html: a new bucket blocks
 // public access and encrypts with SSE-S3. Object Lock asked for here turns versioning on.
 func s3CreateBucket(c *call, in *s3.CreateBucketInput) (*s3.CreateBucketOutput, error) {
 	name := aws.ToString(in.Bucket)
+	if !bucketName.MatchString(name) || strings.Contains(name, "..") || ipv4.MatchString(name) {
+		return nil, apiError("InvalidBucketName", "The specified bucket is not valid.")
+	}
 	if _, ok := c.S3.Buckets[name]; ok {
 		return nil, &types.BucketAlreadyOwnedByYou{Message: aws.String("Your previous request to create the named bucket succeeded and you already own it.")}
 	}

@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -113,7 +114,7 @@ func s3PutObjectRetention(c *call, in *s3.PutObjectRetentionInput) (*s3.PutObjec
 	want := s3Lock{Hold: v.Lock.Hold}
 	if in.Retention != nil && (in.Retention.Mode != "" || in.Retention.RetainUntilDate != nil) {
 		want.Mode, want.Until = types.ObjectLockMode(in.Retention.Mode), in.Retention.RetainUntilDate
-		if want.Mode == "" || want.Until == nil {
+		if !slices.Contains(want.Mode.Values(), want.Mode) || want.Until == nil {
 			return nil, apiError("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
 		}
 		if !want.Until.After(c.Now) {

@@ -64,7 +64,8 @@ func s3CreateMultipartUpload(c *call, in *s3.CreateMultipartUploadInput) (*s3.Cr
 	u := &s3Upload{
 		ID: c.s3ID(), Key: *in.Key, Initiated: c.Now, Algorithm: in.ChecksumAlgorithm,
 		s3Attributes: s3Attributes{
-			ContentType: aws.ToString(in.ContentType), Metadata: maps.Clone(in.Metadata), StorageClass: in.StorageClass,
+			ContentType: valueOr(in.ContentType, "binary/octet-stream"), // S3's own default
+			Metadata:    maps.Clone(in.Metadata), StorageClass: in.StorageClass,
 			Encryption: in.ServerSideEncryption, KMSKey: aws.ToString(in.SSEKMSKeyId),
 			// A default retention is left to the completion.
 			Lock: s3Lock{Mode: in.ObjectLockMode, Until: in.ObjectLockRetainUntilDate, Hold: in.ObjectLockLegalHoldStatus},

@@ -44,7 +44,8 @@ func s3PutObject(c *call, in *s3.PutObjectInput) (*s3.PutObjectOutput, error) {
 		return nil, err
 	}
 	about := s3Attributes{
-		ContentType: aws.ToString(in.ContentType), Metadata: maps.Clone(in.Metadata), StorageClass: in.StorageClass,
+		ContentType: valueOr(in.ContentType, "application/octet-stream"), // the SDK sends it with any body
+		Metadata:    maps.Clone(in.Metadata), StorageClass: in.StorageClass,
 		Encryption: in.ServerSideEncryption, KMSKey: aws.ToString(in.SSEKMSKeyId), Lock: lock,
 	}
 	if err := c.encrypt(b, &about); err != nil {

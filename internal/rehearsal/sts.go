@@ -43,6 +43,9 @@ func stsAssumeRole(c *call, in *sts.AssumeRoleInput) (*sts.AssumeRoleOutput, err
 	if !sessionName.MatchString(session) {
 		return nil, apiError("ValidationError", "1 validation error detected: Value at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*")
 	}
+	if !strings.HasPrefix(arn, "arn:") {
+		return nil, apiError("ValidationError", arn+" is invalid")
+	}
 	for _, name := range sortedKeys(c.IAM.Roles) {
 		r := c.IAM.Roles[name]
 		if r.arn(c.world) != arn {
