@@ -110,3 +110,47 @@ var a, b = &ec2.LockSnapshotInput{}, []any{elb.RegisterTargetsInput{Targets: nil
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// authorizes are the IAM actions that are named otherwise than the operation
+// that they allow ("Service Authorization Reference", Amazon S3 and IAM).
+var authorizes = map[string]string{
+	"iam:PassRole":                        "", // none of its own: asked for where a role is handed on
+	"s3:GetBucketObjectLockConfiguration": "GetObjectLockConfiguration",
+	"s3:GetObjectVersion":                 "GetObject", // with a version
+	"s3:ListBucket":                       "ListObjectsV2",
+	"s3:ListBucketMultipartUploads":       "ListMultipartUploads",
+}
+
+func TestEveryPermissionThatAnActionNamesAllowsAnOperation(t *testing.T) {
+	used := make(map[string]bool)
+	for name, spec := range specs() {
+		for _, permission := range spec.Permissions {
+			service, operation, _ := strings.Cut(permission, ":")
+			if other, ok := authorizes[permission]; ok {
+				operation, used[permission] = other, true
+			}
+			if operation != "" && !hasOperation(mustModels(t), service, operation) {
+				t.Errorf("%s: %s: no service model has the operation %s", name, permission, operation)
+			}
+		}
+	}
+	for permission := range authorizes {
+		if !used[permission] {
+			t.Errorf("no action names %s: take it out of the table", permission)
+		}
+	}
+	if hasOperation(mustModels(t), "ec2", "DescribeInstance") || hasOperation(mustModels(t), "s3", "ListBucket") {
+		t.Error("operations that do not exist are found")
+	}
+}
+
+func hasOperation(all map[string]*model, service, operation string) bool {
+	for _, folder := range foldersOf(service) {
+		if m, ok := all[folder]; ok {
+			if _, ok := m.Operations[operation]; ok {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -235,7 +235,9 @@ func cordon(state string, args ...string) ([]byte, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("cordon %s: %w: %s", strings.Join(args, " "), err, stderr.String())
+		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+		last := strings.Join(lines[max(0, len(lines)-10):], "\n")
+		return nil, fmt.Errorf("cordon %s: %w\n%s", strings.Join(args, " "), err, last)
 	}
 	return out, nil
 }

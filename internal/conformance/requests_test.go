@@ -10,9 +10,14 @@ import (
 	"testing"
 )
 
-// folders are the services as the journal names them, by the prefix of their
-// IAM actions, where botocore's folders are called otherwise. Both Elastic Load Balancing APIs have one prefix.
-var folders = map[string][]string{"elasticloadbalancing": {"elb", "elbv2"}}
+// foldersOf a service, as the journal names it, in botocore: by the prefix of its
+// IAM actions, which the two Elastic Load Balancing APIs have in common.
+func foldersOf(service string) []string {
+	if service == "elasticloadbalancing" {
+		return []string{"elb", "elbv2"}
+	}
+	return []string{service}
+}
 
 // tally is what has been checked.
 type tally struct {
@@ -88,12 +93,8 @@ func checkJournal(t *testing.T, export []byte) tally {
 // checkCall holds one call to the model of its service; where two have its
 // prefix, to the one that it fits better.
 func checkCall(all map[string]*model, service, operation string, params []byte) *checker {
-	candidates := folders[service]
-	if candidates == nil {
-		candidates = []string{service}
-	}
 	var best *checker
-	for _, folder := range candidates {
+	for _, folder := range foldersOf(service) {
 		m, ok := all[folder]
 		if !ok {
 			return &checker{problems: []string{operation + ": no model of this service is read"}}
