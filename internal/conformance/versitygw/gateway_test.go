@@ -85,7 +85,7 @@ func withGateway(tests func() int) (code int, err error) {
 		ended <- embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
 			RootUserAccess: root, RootUserSecret: phrase, Region: region, IAMService: users,
 			Ports: []string{address}, MaxConnections: 256, MaxRequests: 256, MultipartMaxParts: 10_000,
-			KeepAlive: true, Quiet: true,
+			Quiet: true,
 		})
 	}()
 	defer func() {
