@@ -70,7 +70,7 @@ func (w *workspace) openNewCase(ctx context.Context, c incident.Case) (*journal.
 	}
 	key, err := journal.LoadKey(w.home)
 	if err != nil {
-		return nil, err
+		return nil, incident.WithHint(err, "cases and the key that signs their journals live in "+w.home+"; --home or CORDON_HOME names another place")
 	}
 	c.Opened, c.Rehearsal = w.clock.Now(), w.isRehearsal()
 	j, err := journal.Create(ctx, dir, c, key, w.clock)

@@ -34,14 +34,22 @@ func (o *planOptions) inputs(w *workspace, pb incident.Playbook) (map[string]any
 			in[f.Name] = v
 		}
 	}
-	for _, s := range o.set {
+	given, err := setValues(o.set)
+	maps.Copy(in, given)
+	return in, err
+}
+
+// setValues reads the --set flags.
+func setValues(set []string) (map[string]any, error) {
+	values := make(map[string]any)
+	for _, s := range set {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
 			return nil, usagef("--set %q: want name=value", s)
 		}
-		in[name] = value
+		values[name] = value
 	}
-	return in, nil
+	return values, nil
 }
 
 func newPlan(g *globals) *cobra.Command {

@@ -117,6 +117,9 @@ func runRehearse(ctx context.Context, g *globals, o rehearseOptions) error {
 	if g.rehearsal != "" {
 		return usagef("rehearse makes an account of its own: leave out --rehearsal, or use 'cordon --rehearsal DIR run'")
 	}
+	if err := o.check(); err != nil {
+		return err
+	}
 	dir, err := o.directory(g.home)
 	if err != nil {
 		return err
@@ -142,6 +145,22 @@ func runRehearse(ctx context.Context, g *globals, o rehearseOptions) error {
 	ro := runOptions{planOptions: planOptions{caseID: "REHEARSAL-1", instances: []string{alert.Instance}, set: o.set}}
 	w.afterwards = func(ctx context.Context) error { return w.debrief(ctx, j, dir) }
 	return errors.Join(w.startRun(ctx, j, o.playbook, ro), j.Close())
+}
+
+// check finds what is wrong with the playbook or its inputs before an account is made.
+func (o rehearseOptions) check() error {
+	pb, err := loadPlaybook(o.playbook)
+	if err != nil {
+		return err
+	}
+	values, err := setValues(o.set)
+	if err != nil {
+		return err
+	}
+	if _, problems := incident.CheckInputs(pb.Inputs, values); len(problems) > 0 {
+		return &incident.InputError{Problems: problems}
+	}
+	return nil
 }
 
 // directory is where the account is to live: in the home of real cases, beside them.

@@ -63,7 +63,7 @@ func (g *globals) open() (*workspace, error) {
 	}
 	var err error
 	if w.config, err = config.Load(configFile); err != nil {
-		return nil, &usageError{err}
+		return nil, incident.WithHint(&usageError{err}, "docs/configuration.md says what the file holds; --config or CORDON_CONFIG names another")
 	}
 	if w.account == nil {
 		w.base = access.Load(access.LoadOptions{
