@@ -217,8 +217,11 @@ func consoleOutput(ctx context.Context, client *ec2.Client, id string) ([]byte, 
 	return decode(out.Output)
 }
 
+// screenshot is worth one more try, not the half minute of backoff of all of
+// them: containment waits behind it.
 func screenshot(ctx context.Context, client *ec2.Client, id string) ([]byte, error) {
-	out, err := client.GetConsoleScreenshot(ctx, &ec2.GetConsoleScreenshotInput{InstanceId: &id})
+	twice := func(o *ec2.Options) { o.RetryMaxAttempts = 2 }
+	out, err := client.GetConsoleScreenshot(ctx, &ec2.GetConsoleScreenshotInput{InstanceId: &id}, twice)
 	if err != nil {
 		return nil, err
 	}

@@ -130,3 +130,15 @@ func TestAStoreThatFailsFailsTheStep(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAScreenshotIsTriedTwiceAndNotWaitedForLonger(t *testing.T) {
+	for failed, captured := range map[int]bool{1: true, 2: false} {
+		b := newBench(t)
+		b.config = atOnce
+		b.inject(rehearsal.Fault{Operation: "ec2:GetConsoleScreenshot", Kind: "throttle", Count: failed})
+		_, v := b.run("capture.metadata", false, nil)
+		if noted := strings.Contains(strings.Join(v.Observed, "\n"), "screenshot not captured"); noted == captured {
+			t.Errorf("refused %d times: observed %q", failed, v.Observed)
+		}
+	}
+}

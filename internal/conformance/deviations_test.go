@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/smithy-go"
 )
 
 // deviation is an operation that moto lacks or does otherwise than AWS
@@ -82,15 +81,6 @@ func (l *lab) must(err error) {
 func lacks(err error) bool {
 	var answer *awshttp.ResponseError
 	return errors.As(err, &answer) && answer.HTTPStatusCode() == 500
-}
-
-// code is AWS's error code, or nothing.
-func code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		return api.ErrorCode()
-	}
-	return ""
 }
 
 // A row whose operation has begun to behave as AWS documents must go, and what it explains with it.
