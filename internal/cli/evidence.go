@@ -188,32 +188,42 @@ func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string
 			err = errors.Join(err, os.Remove(out))
 		}
 	}()
-	storedSum := sha256.New()
-	content := io.Reader(io.TeeReader(stored, storedSum))
-	want := item.SHA256
+	storedSum, sum := sha256.New(), sha256.New()
+	source := io.TeeReader(stored, storedSum)
+	want, write := item.SHA256, writeSparse
 	if packed := item.ContentSHA256 != "" && strings.HasSuffix(item.Key, ".zst"); packed {
-		z, err := zstd.NewReader(content)
-		if err != nil {
-			return err
-		}
-		defer z.Close()
-		content, want = z, item.ContentSHA256
+		want, write = item.ContentSHA256, unpack
 	}
-	sum := sha256.New()
-	if err := writeSparse(f, io.TeeReader(content, sum)); err != nil {
-		return fmt.Errorf("writing %s: %w", out, err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
-		return fmt.Errorf("%w: want %s, got %s", evidence.ErrDigest, want, got)
+	writeErr := write(f, sum, source)
+	// What was changed may not unpack any more: its digest says why.
+	if _, err := io.Copy(io.Discard, source); err != nil {
+		return errors.Join(writeErr, err)
 	}
 	if got := hex.EncodeToString(storedSum.Sum(nil)); got != item.SHA256 {
 		return fmt.Errorf("%w: the stored object is %s, not %s", evidence.ErrDigest, got, item.SHA256)
 	}
+	if writeErr != nil {
+		return fmt.Errorf("writing %s: %w", out, writeErr)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
+		return fmt.Errorf("%w: want %s, got %s", evidence.ErrDigest, want, got)
+	}
 	return nil
 }
 
-// writeSparse copies r, leaving holes where it yields blocks of zeros.
-func writeSparse(f *os.File, r io.Reader) error {
+// unpack writes what a Zstandard file holds.
+func unpack(f *os.File, sum io.Writer, packed io.Reader) error {
+	z, err := zstd.NewReader(packed)
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	return writeSparse(f, sum, z)
+}
+
+// writeSparse copies r to f and sum, leaving holes in f where r yields blocks of zeros.
+func writeSparse(f *os.File, sum io.Writer, r io.Reader) error {
+	r = io.TeeReader(r, sum)
 	const block = 64 << 10
 	buf, zeros := make([]byte, block), make([]byte, block)
 	var size int64

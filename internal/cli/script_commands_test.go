@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 
@@ -76,6 +77,32 @@ func flip(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	b[i] ^= 1
 	ts.Check(os.WriteFile(path, b, 0o600))
+}
+
+// damage CASE KIND VAR changes a bit of what the rehearsal's bucket keeps of
+// the case's first item of a kind, and sets VAR to the item's ID.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: damage CASE KIND VAR")
+	}
+	ts.Check(ts.Exec("cordon", "--output", "json", "evidence", "list", "--case", args[0]))
+	var manifest struct {
+		Items []struct{ ID, Kind, SHA256 string }
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &manifest))
+	for _, i := range manifest.Items {
+		if i.Kind != args[1] {
+			continue
+		}
+		path := filepath.Join(ts.Getenv("CORDON_REHEARSAL"), "blobs", i.SHA256)
+		b, err := os.ReadFile(path)
+		ts.Check(err)
+		b[len(b)/2] ^= 1
+		ts.Check(os.WriteFile(path, b, 0o600))
+		ts.Setenv(args[2], i.ID)
+		return
+	}
+	ts.Fatalf("case %s has no item of kind %s", args[0], args[1])
 }
 
 // entries VAR CASE sets VAR to the number of entries in the case's journal.
