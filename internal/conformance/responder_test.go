@@ -25,7 +25,9 @@ type responder struct {
 	env  []string
 }
 
-// newResponder builds the web tier in an empty account and opens a case.
+// newResponder builds the web tier in an empty account and opens a case. When
+// the test ends, every request in the case's journal is held to AWS's own models; that is why
+// commands are verbose, but for those that are killed at an entry's number.
 func newResponder(t *testing.T) *responder {
 	t.Helper()
 	endpoint, home := startMoto(t), t.TempDir()
@@ -44,6 +46,7 @@ func newResponder(t *testing.T) *responder {
 		t.Fatal(err)
 	}
 	r.cordon("case", "open", testCase)
+	t.Cleanup(func() { t.Log(checkJournal(t, r.cordon("journal", "export", "--case", testCase))) })
 	return r
 }
 
@@ -62,7 +65,7 @@ func (r *responder) cordon(args ...string) []byte {
 // ends runs a command, which must end with the code, and gives what it printed.
 func (r *responder) ends(code int, args ...string) []byte {
 	r.t.Helper()
-	cmd := r.command(args...)
+	cmd := r.command(append([]string{"--verbose"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
