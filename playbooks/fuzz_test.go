@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/problem"
 )
 
 // FuzzParse: no input panics; what is refused is refused with problems; what is
@@ -23,7 +24,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, src []byte) {
 		pb, err := Parse("f.yaml", src, testSpecs)
 		if err != nil {
-			var problems *Problems
+			var problems *problem.Error
 			if !errors.As(err, &problems) || len(problems.List) == 0 {
 				t.Fatalf("refused without problems: %v", err)
 			}

@@ -33,9 +33,9 @@ func (r *report) document(src []byte) *yaml.Node {
 		r.add(place{}, "the playbook is empty")
 		return nil
 	}
-	before := len(r.list)
+	before := len(r.List)
 	r.plain(doc.Content[0])
-	if len(r.list) > before {
+	if len(r.List) > before {
 		return nil
 	}
 	return doc.Content[0]

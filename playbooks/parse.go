@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/problem"
 )
 
 // parser reads one playbook. What a step's values and conditions mean depends
@@ -36,16 +37,16 @@ type stepNode struct {
 }
 
 // Parse reads and checks a playbook against the actions' specs. The name is
-// what problems call the file. It fails with *Problems, holding all that is wrong,
+// what problems call the file. It fails with *problem.Error, holding all that is wrong,
 // sorted by line. The same text gives the same playbook.
 func Parse(name string, src []byte, specs []incident.Spec) (incident.Playbook, error) {
-	p := &parser{report: report{file: name}, specs: make(map[string]incident.Spec, len(specs)), scope: newScope()}
+	p := &parser{report: report{problem.Report{File: name}}, specs: make(map[string]incident.Spec, len(specs)), scope: newScope()}
 	for _, s := range specs {
 		p.specs[s.Name] = s
 	}
 	root := p.document(src)
 	if root == nil {
-		return incident.Playbook{}, p.err()
+		return incident.Playbook{}, p.Err()
 	}
 	sum := sha256.Sum256(src)
 	p.pb.Source, p.pb.Digest = string(src), "sha256:"+hex.EncodeToString(sum[:])
@@ -54,7 +55,7 @@ func Parse(name string, src []byte, specs []incident.Spec) (incident.Playbook, e
 	env, err := p.scope.environment()
 	if err != nil {
 		p.add(at(root), "%v", err)
-		return incident.Playbook{}, p.err()
+		return incident.Playbook{}, p.Err()
 	}
 	p.env = compiler{scope: p.scope, env: env}
 	p.graph()
@@ -63,7 +64,7 @@ func Parse(name string, src []byte, specs []incident.Spec) (incident.Playbook, e
 		p.pb.Steps = append(p.pb.Steps, p.steps[i].Step)
 	}
 	p.order()
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return incident.Playbook{}, err
 	}
 	return p.pb, nil
@@ -155,7 +156,7 @@ func (p *parser) input(in pair) (incident.Field, bool) {
 	what := "input " + in.key
 	f := incident.Field{Name: in.key}
 	var preset, enum *yaml.Node
-	before := len(p.list)
+	before := len(p.List)
 	p.fields(in.node, what, map[string]func(*yaml.Node){
 		"type": func(n *yaml.Node) {
 			s, _ := p.choice(n, "type of "+what, string(incident.String), string(incident.Integer), string(incident.Boolean), string(incident.Strings))
@@ -179,7 +180,7 @@ func (p *parser) input(in pair) (incident.Field, bool) {
 	if preset == nil && !f.Required && f.Type != "" {
 		p.add(at(in.name), "%s needs a default, or required: true", what)
 	}
-	return f, len(p.list) == before
+	return f, len(p.List) == before
 }
 
 func (p *parser) enum(n *yaml.Node, what string, t incident.FieldType) []string {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/problem"
 )
 
 const head = "name: p\ntitle: A playbook\n" // two lines
@@ -113,7 +114,7 @@ func TestWhatIsWrongIsReportedWithItsLine(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse("p.yaml", []byte(tt.src), testSpecs)
-			var problems *Problems
+			var problems *problem.Error
 			if !errors.As(err, &problems) {
 				t.Fatalf("got %v", err)
 			}
@@ -145,7 +146,7 @@ steps:
   when: ${{ nope }}
 `
 	_, err := Parse("p.yaml", []byte(src), testSpecs)
-	var problems *Problems
+	var problems *problem.Error
 	if !errors.As(err, &problems) {
 		t.Fatalf("got %v", err)
 	}

@@ -19,7 +19,7 @@ var ErrUnknown = errors.New("no such playbook")
 
 // Load reads, parses and checks a playbook: a shipped one by its name, any
 // other by its path (which contains a / or ends in .yaml or .yml). It fails with
-// ErrUnknown, an error of the file system, or *Problems.
+// ErrUnknown, an error of the file system, or *problem.Error.
 func Load(nameOrPath string, specs []incident.Spec) (incident.Playbook, error) {
 	src, err := Source(nameOrPath)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
+	"github.com/cordon-ir/cordon/internal/problem"
 	"github.com/cordon-ir/cordon/playbooks"
 )
 
@@ -55,7 +56,7 @@ func exitCode(err error) int {
 	var (
 		outcome  *outcomeError
 		usage    *usageError
-		problems *playbooks.Problems
+		problems *problem.Error
 		input    *incident.InputError
 		refused  *incident.RefusedError
 		drift    *incident.DriftError

@@ -23,12 +23,12 @@ const maxDays = 36500
 // check finds what has the right type and still makes no sense.
 func (r *report) check(root *yaml.Node, c Config) {
 	wrong := make(map[int]bool) // lines where a value is of another type: its zero isn't what the file says
-	for _, p := range r.list {
+	for _, p := range r.List {
 		wrong[p.Line] = true
 	}
 	say := func(ok bool, text string, path ...string) {
 		if n := at(root, path...); n != nil && !ok && !wrong[n.Line] {
-			r.add(n.Line, n.Column, "%s", text)
+			r.Add(n.Line, n.Column, "%s", text)
 		}
 	}
 	const badRegion = "is not a Region's name, such as eu-central-1"

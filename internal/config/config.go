@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/adrg/xdg"
+
+	"github.com/cordon-ir/cordon/internal/problem"
 )
 
 // Config is the configuration file; docs/configuration.md shows one. The zero
@@ -50,7 +52,7 @@ type Tags struct {
 func DefaultFile() string { return filepath.Join(xdg.ConfigHome, "cordon", "config.yaml") }
 
 // Load reads a file. An empty path means DefaultFile, which need not exist. What
-// is wrong with the file is reported all together as *Problems. A relative
+// is wrong with the file is reported all together as *problem.Error. A relative
 // directory for evidence is one beside the file.
 func Load(path string) (Config, error) {
 	optional := path == ""
@@ -74,14 +76,14 @@ func Load(path string) (Config, error) {
 	return c, nil
 }
 
-// Parse reads a configuration; the name is used in problems. It fails with *Problems.
+// Parse reads a configuration; the name is used in problems. It fails with *problem.Error.
 func Parse(name string, source []byte) (Config, error) {
-	r := report{file: name}
+	r := report{problem.Report{File: name}}
 	c, root := r.decode(source)
 	if root != nil {
 		r.check(root, c)
 	}
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return Config{}, err
 	}
 	return c, nil

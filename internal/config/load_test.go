@@ -12,6 +12,7 @@ import (
 	"github.com/adrg/xdg"
 
 	"github.com/cordon-ir/cordon/internal/config"
+	"github.com/cordon-ir/cordon/internal/problem"
 )
 
 func write(t *testing.T, text string) string {
@@ -130,7 +131,7 @@ func TestWhatIsWrongIsReportedWithItsLine(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := write(t, tt.text)
 			_, err := config.Load(path)
-			var problems *config.Problems
+			var problems *problem.Error
 			if !errors.As(err, &problems) {
 				t.Fatalf("got %v", err)
 			}

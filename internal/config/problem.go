@@ -2,61 +2,18 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/cordon-ir/cordon/internal/problem"
 )
 
-// Problem is one thing that is wrong with the file. Line and Column count from 1.
-type Problem struct {
-	File         string
-	Line, Column int
-	Text         string
-}
-
-// String is file:line:column: text.
-func (p Problem) String() string {
-	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Text)
-}
-
-// Problems is everything that is wrong with the file, in its order.
-type Problems struct {
-	List []Problem
-}
-
-// Error has one problem a line.
-func (e *Problems) Error() string {
-	lines := make([]string, len(e.List))
-	for i, p := range e.List {
-		lines[i] = p.String()
-	}
-	return strings.Join(lines, "\n")
-}
-
-type report struct {
-	file string
-	list []Problem
-}
-
-func (r *report) add(line, column int, format string, args ...any) {
-	r.list = append(r.list, Problem{File: r.file, Line: max(line, 1), Column: max(column, 1), Text: fmt.Sprintf(format, args...)})
-}
-
-func (r *report) err() error {
-	if len(r.list) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(r.list, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
-	return &Problems{List: r.list}
-}
+type report struct{ problem.Report }
 
 // decode reads the file strictly; the node is nil where it could not be read at all.
 func (r *report) decode(src []byte) (Config, *yaml.Node) {
@@ -85,16 +42,16 @@ func (r *report) yaml(err error) {
 	var all *yaml.LoadErrors
 	if errors.As(err, &all) {
 		for _, e := range all.Errors {
-			r.add(e.Mark.Line, e.Mark.Column, "%s", plain(e.Message))
+			r.Add(e.Mark.Line, e.Mark.Column, "%s", plain(e.Message))
 		}
 		return
 	}
 	var one *yaml.LoadError
 	if errors.As(err, &one) {
-		r.add(one.Mark.Line, one.Mark.Column, "%s", plain(one.Message))
+		r.Add(one.Mark.Line, one.Mark.Column, "%s", plain(one.Message))
 		return
 	}
-	r.add(1, 1, "%s", plain(err.Error()))
+	r.Add(1, 1, "%s", plain(err.Error()))
 }
 
 var (
