@@ -33,6 +33,16 @@ var computeDeviations = []deviation{
 		deviates: func(l *lab) bool { return l.detachBelowMinimum() == nil },
 	},
 	{
+		operation: "autoscaling:DetachInstances", moto: "detaches what is no member", aws: "refuses with ValidationError an instance that is not in the group",
+		page: asgGuide + "ec2-auto-scaling-detach-attach-instances.html", explains: "that a stranger can't be detached is tested on the simulated account only",
+		deviates: func(l *lab) bool {
+			_, err := autoscaling.NewFromConfig(l.cfg).DetachInstances(l.ctx(), &autoscaling.DetachInstancesInput{
+				AutoScalingGroupName: &l.w.Group, InstanceIds: []string{"i-0123456789abcdef0"}, ShouldDecrementDesiredCapacity: aws.Bool(false),
+			})
+			return err == nil
+		},
+	},
+	{
 		operation: "autoscaling:DescribeScalingActivities", moto: "shows none", aws: "shows the launches and terminations of six weeks",
 		page: asgAPI + "API_DescribeScalingActivities.html", explains: notCompare,
 		deviates: func(l *lab) bool {
@@ -51,6 +61,25 @@ var computeDeviations = []deviation{
 			})
 			l.must(err)
 			return len(l.groups(*i.NetworkInterfaces[0].NetworkInterfaceId)) != 1
+		},
+	},
+	{
+		operation: "ec2:ModifyInstanceAttribute", moto: "leaves the interface's groups as they are", aws: "replaces the primary interface's groups",
+		page: ec2API + "API_ModifyInstanceAttribute.html", explains: notCompare,
+		deviates: func(l *lab) bool {
+			i := l.launch(&ec2.RunInstancesInput{SecurityGroupIds: []string{l.w.App}})
+			_, err := l.ec2.ModifyInstanceAttribute(l.ctx(), &ec2.ModifyInstanceAttributeInput{InstanceId: i.InstanceId, Groups: []string{l.w.Admin}})
+			l.must(err)
+			groups := l.groups(*i.NetworkInterfaces[0].NetworkInterfaceId)
+			return len(groups) != 1 || *groups[0].GroupId != l.w.Admin
+		},
+	},
+	{
+		operation: "ec2:DetachVolume", moto: "answers 500 without an instance ID", aws: "asks for the instance only where a volume is attached to several",
+		page: ec2API + "API_DetachVolume.html", explains: "the clean room is not closed in moto",
+		deviates: func(l *lab) bool {
+			_, err := l.ec2.DetachVolume(l.ctx(), &ec2.DetachVolumeInput{VolumeId: &l.w.Data, Force: aws.Bool(true)})
+			return lacks(err)
 		},
 	},
 	{
@@ -118,6 +147,15 @@ var computeDeviations = []deviation{
 		},
 	},
 	{
+		operation: "elasticloadbalancing:RegisterTargets", moto: "has the target healthy at once", aws: "shows a target as initial until its health checks pass",
+		page: "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html", explains: "waiting for a released target is tested on the simulated account only",
+		deviates: func(l *lab) bool {
+			out, err := elbv2.NewFromConfig(l.cfg).DescribeTargetHealth(l.ctx(), &elbv2.DescribeTargetHealthInput{TargetGroupArn: &l.w.AdminTarget})
+			l.must(err)
+			return out.TargetHealthDescriptions[0].TargetHealth.State == elbv2types.TargetHealthStateEnumHealthy
+		},
+	},
+	{
 		operation: "elasticloadbalancing:DeregisterTargets", moto: "has the target unused at once", aws: "shows a target draining until its delay is over",
 		page: elbAPI + "API_DeregisterTargets.html", explains: "waiting for draining is tested on the simulated account only",
 		deviates: func(l *lab) bool {
@@ -130,6 +168,13 @@ var computeDeviations = []deviation{
 			return !slices.ContainsFunc(out.TargetHealthDescriptions, func(d elbv2types.TargetHealthDescription) bool {
 				return d.TargetHealth.State == elbv2types.TargetHealthStateEnumDraining
 			})
+		},
+	},
+	{
+		operation: "cloudformation:CreateStack", moto: "completes a stack with a type that it does not know", aws: "refuses a template whose type is not recognized",
+		page: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/troubleshooting.html", explains: "the template is held against cfn-lint instead",
+		deviates: func(l *lab) bool {
+			return l.stack("probe-type", `{"Resources": {"Unknown": {"Type": "AWS::EC2::NoSuchThing", "Properties": {}}}}`) != "refused"
 		},
 	},
 	{
@@ -191,18 +236,28 @@ func (l *lab) groups(eni string) []ec2types.GroupIdentifier {
 	return out.NetworkInterfaces[0].Groups
 }
 
-// stack makes one and gives the physical ID of its only resource.
+// stack makes one and gives the physical ID of its only resource, or "refused".
 func (l *lab) stack(name, template string) string {
 	c := cloudformation.NewFromConfig(l.cfg)
-	_, err := c.CreateStack(l.ctx(), &cloudformation.CreateStackInput{StackName: &name, TemplateBody: &template})
-	l.must(err)
+	if _, err := c.CreateStack(l.ctx(), &cloudformation.CreateStackInput{StackName: &name, TemplateBody: &template}); err != nil {
+		return "refused"
+	}
 	out, err := c.DescribeStackResources(l.ctx(), &cloudformation.DescribeStackResourcesInput{StackName: &name})
 	l.must(err)
 	return aws.ToString(out.StackResources[0].PhysicalResourceId)
 }
 
+// made is the physical ID of the only resource of a stack that must come about.
+func (l *lab) made(name, template string) string {
+	id := l.stack(name, template)
+	if id == "refused" {
+		l.t.Fatalf("the probe itself: stack %s was refused", name)
+	}
+	return id
+}
+
 func (l *lab) endpointPolicy() string {
-	id := l.stack("probe-endpoint", `{"Resources": {"Endpoint": {"Type": "AWS::EC2::VPCEndpoint", "Properties": {
+	id := l.made("probe-endpoint", `{"Resources": {"Endpoint": {"Type": "AWS::EC2::VPCEndpoint", "Properties": {
 		"VpcId": "`+l.w.VPC+`", "ServiceName": "com.amazonaws.`+motoRegion+`.s3", "VpcEndpointType": "Gateway", "RouteTableIds": [],
 		"PolicyDocument": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}]}}}}}`)
 	out, err := l.ec2.DescribeVpcEndpoints(l.ctx(), &ec2.DescribeVpcEndpointsInput{VpcEndpointIds: []string{id}})
@@ -211,7 +266,7 @@ func (l *lab) endpointPolicy() string {
 }
 
 func (l *lab) egressRanges() string {
-	id := l.stack("probe-group", `{"Resources": {"Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": {
+	id := l.made("probe-group", `{"Resources": {"Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": {
 		"VpcId": "`+l.w.VPC+`", "GroupDescription": "probe", "SecurityGroupEgress": [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "10.20.0.0/16"}]}}}}`)
 	out, err := l.ec2.DescribeSecurityGroups(l.ctx(), &ec2.DescribeSecurityGroupsInput{GroupIds: []string{id}})
 	l.must(err)

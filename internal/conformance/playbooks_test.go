@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
@@ -104,11 +105,14 @@ func TestContainCutsOffAndReleaseRestores(t *testing.T) {
 
 func TestCaptureTakesEvidenceAndChangesNothing(t *testing.T) {
 	r := newResponder(t)
-	before := r.photograph()
+	instance := []string{"ec2", "describe-instances", "--instance-ids", r.w.Suspect}
+	before := r.aws("Reservations", instance...)
 	s := r.respond("capture", settings("lock_mode", "export", "image")...)
-	if after := r.photograph(); !reflect.DeepEqual(before, after) {
+	if after := r.aws("Reservations", instance...); !reflect.DeepEqual(before, after) {
 		t.Errorf("before %v\nafter  %v", before, after)
 	}
+	r.expect("its place in the group", []string{"InService"}, "AutoScalingInstances[].LifecycleState",
+		"autoscaling", "describe-auto-scaling-instances", "--instance-ids", r.w.Suspect)
 	r.snapshotted()
 	r.stored(s)
 }
@@ -140,6 +144,11 @@ func (r *responder) stored(s summary) {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			r.t.Fatal(err)
+		}
+		ours := file + "-by-cordon"
+		r.cordon("evidence", "fetch", item.ID, "--case", testCase, "--out", ours)
+		if fetched, err := os.ReadFile(ours); err != nil || !bytes.Equal(fetched, b) {
+			r.t.Errorf("%s: cordon fetches other bytes than the AWS CLI: %v", item.ID, err)
 		}
 		if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != item.SHA256 {
 			r.t.Errorf("%s: the bucket holds sha256 %x, the summary says %s", item.ID, sum, item.SHA256)
