@@ -115,7 +115,9 @@ func (c *call) keyMetadata(k *kmsKey) *types.KeyMetadata {
 	return &types.KeyMetadata{
 		KeyId: &k.ID, Arn: aws.String(c.keyARN(k)), AWSAccountId: aws.String(c.Account), CreationDate: &k.Created,
 		Description: &k.Description, Enabled: k.State == types.KeyStateEnabled, KeyState: k.State, KeyManager: k.Manager,
-		KeySpec: types.KeySpecSymmetricDefault, CustomerMasterKeySpec: types.CustomerMasterKeySpecSymmetricDefault, KeyUsage: types.KeyUsageTypeEncryptDecrypt, MultiRegion: aws.Bool(false),
+		KeySpec: types.KeySpecSymmetricDefault, KeyUsage: types.KeyUsageTypeEncryptDecrypt, MultiRegion: aws.Bool(false),
+		//lint:ignore SA1019 deprecated, and still in every answer ("KeyMetadata")
+		CustomerMasterKeySpec: types.CustomerMasterKeySpecSymmetricDefault,
 		EncryptionAlgorithms: []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault}, Origin: types.OriginTypeAwsKms,
 	}
 }
