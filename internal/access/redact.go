@@ -171,8 +171,12 @@ var secretNames = []string{
 	"ssecustomerkey", "userdata", "assertion", "authorization", "apikey", "presignedurl", "authenticationcode", "tokencode", "token",
 }
 
-// openTokens are tokens that open nothing: they make a call idempotent or a list go on.
-var openTokens = []string{"clienttoken", "clientrequesttoken", "idempotencytoken", "nexttoken", "startingtoken", "continuationtoken"}
+// openTokens are tokens that open nothing: they make a call idempotent or a list
+// go on, or are our own tag, by which what a lost answer left behind is found.
+var openTokens = []string{
+	"clienttoken", "clientrequesttoken", "idempotencytoken", "nexttoken", "startingtoken", "continuationtoken",
+	"cordon:token", "tag:cordon:token",
+}
 
 func isSecretName(name string) bool {
 	plain := strings.NewReplacer("_", "", "-", "", ".", "").Replace(strings.ToLower(name))

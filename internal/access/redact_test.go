@@ -111,6 +111,7 @@ func TestWhatExplainsACallIsKept(t *testing.T) {
 		want string
 	}{
 		{"the idempotency token", &ec2.RunInstancesInput{ClientToken: aws.String("abc")}, `{"ClientToken":"abc"}`},
+		{"our own tag", &ec2.CreateTagsInput{Tags: []ec2types.Tag{{Key: aws.String("cordon:token"), Value: aws.String("abc")}}}, `{"Tags":[{"Key":"cordon:token","Value":"abc"}]}`},
 		{"an enumeration named like a secret", &ec2.ModifyInstanceMetadataOptionsInput{HttpTokens: ec2types.HttpTokensStateRequired}, `"HttpTokens":"required"`},
 		{"a body's length", &s3.PutObjectInput{Key: aws.String("k"), Body: strings.NewReader("12345")}, `"Body":{"body":"(dropped)","bytes":5}`},
 		{"a blob's digest", &kms.SignInput{Message: []byte("abc")}, `"Message":{"bytes":3,"sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}`},
