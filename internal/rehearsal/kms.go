@@ -118,7 +118,7 @@ func (c *call) keyMetadata(k *kmsKey) *types.KeyMetadata {
 		KeySpec: types.KeySpecSymmetricDefault, KeyUsage: types.KeyUsageTypeEncryptDecrypt, MultiRegion: aws.Bool(false),
 		//lint:ignore SA1019 deprecated, and still in every answer ("KeyMetadata")
 		CustomerMasterKeySpec: types.CustomerMasterKeySpecSymmetricDefault,
-		EncryptionAlgorithms: []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault}, Origin: types.OriginTypeAwsKms,
+		EncryptionAlgorithms:  []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault}, Origin: types.OriginTypeAwsKms,
 	}
 }
 
