@@ -223,7 +223,7 @@ var probes = []probe{
 		}
 		return b.mode(version)
 	}},
-	{"taking the retention away, bypassing governance", "Amazon S3 User Guide, Bypass governance retention", "", func(b *bench) string {
+	{"taking the retention away, bypassing governance", "Amazon S3 User Guide, Use S3 Batch Operations with S3 Object Lock retention governance mode", "", func(b *bench) string {
 		return code(removal(b.ctx, b.c, b.version(b.kept(day()))))
 	}},
 	{"deleting under a legal hold once the retention has passed", pageLock, "AccessDenied", func(b *bench) string {
