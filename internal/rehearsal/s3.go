@@ -168,6 +168,9 @@ func (b *bucket) s3Version(key, id *string) (*s3Version, error) {
 			return v, nil
 		}
 	}
+	if len(*id) != versionIDLength && *id != nullVersion {
+		return nil, apiError("InvalidArgument", "Invalid version id specified")
+	}
 	return nil, apiError("NoSuchVersion", "The specified version does not exist.")
 }
 
@@ -189,8 +192,13 @@ func (b *bucket) remove(key, id string) {
 	}
 }
 
-// nullVersion is the version ID of what is stored while versioning is not on.
-const nullVersion = "null"
+const (
+	// nullVersion is the version ID of what is stored while versioning is not on.
+	nullVersion = "null"
+	// versionIDLength: S3 refuses what no version can be called (400) where it
+	// does not find what one could be (404).
+	versionIDLength = 32
+)
 
 func (c *call) versionID(b *bucket) string {
 	if b.Versioning != types.BucketVersioningStatusEnabled {

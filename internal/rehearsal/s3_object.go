@@ -141,6 +141,8 @@ func bodiless(err error) error {
 		return &types.NotFound{}
 	case "AccessDenied":
 		return apiError("Forbidden", "Forbidden")
+	case "InvalidArgument":
+		return apiError("BadRequest", "Bad Request")
 	case "PermanentRedirect":
 		return apiError("MovedPermanently", "Moved Permanently")
 	default:

@@ -214,7 +214,13 @@ var buckets atomic.Int64
 func bucket(t *testing.T, lock bool) string {
 	t.Helper()
 	name := "evidence-" + strconv.FormatInt(buckets.Add(1), 10)
-	c := client(t, root)
+	create(t, client(t, root), name, lock)
+	policy(t, name)
+	return name
+}
+
+func create(t *testing.T, c *s3.Client, name string, lock bool) {
+	t.Helper()
 	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{
 		Bucket: &name, ObjectLockEnabledForBucket: &lock,
 		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: region},
@@ -222,8 +228,6 @@ func bucket(t *testing.T, lock bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy(t, name)
-	return name
 }
 
 // policy of the bucket for the responder: everything is allowed but
