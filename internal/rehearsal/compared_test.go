@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,5 +116,28 @@ func TestAStackShowsItsTemplatesDescription(t *testing.T) {
 	}
 	if got := aws.ToString(out.Stacks[0].Description); got != "a network" {
 		t.Errorf("the description is %q", got)
+	}
+}
+
+func TestARulesARNIsItsListenersAndTheListenersItsBalancers(t *testing.T) {
+	b := newBalancers(t)
+	balancers, err := b.elb.DescribeLoadBalancers(b.ctx, &elb.DescribeLoadBalancersInput{Names: []string{"web"}})
+	b.must(err)
+	balancer := *balancers.LoadBalancers[0].LoadBalancerArn
+	listeners, err := b.elb.DescribeListeners(b.ctx, &elb.DescribeListenersInput{LoadBalancerArn: &balancer})
+	b.must(err)
+	listener := *listeners.Listeners[0].ListenerArn
+	rules, err := b.elb.DescribeRules(b.ctx, &elb.DescribeRulesInput{ListenerArn: &listener})
+	b.must(err)
+	under := func(arn, kind, of, ofKind string) {
+		t.Helper()
+		start := strings.Replace(of, ":"+ofKind+"/", ":"+kind+"/", 1) + "/"
+		if id, ok := strings.CutPrefix(arn, start); !ok || len(id) != 16 {
+			t.Errorf("%s is not under %s", arn, of)
+		}
+	}
+	under(listener, "listener", balancer, "loadbalancer")
+	for _, r := range rules.Rules {
+		under(*r.RuleArn, "listener-rule", listener, "listener")
 	}
 }

@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -228,4 +229,11 @@ func (c *call) targetGroup(arn *string) (*targetGroup, error) {
 func (w *world) elbARN(path string) string {
 	r := w.random()
 	return fmt.Sprintf("arn:aws:elasticloadbalancing:%s:%s:%s/%016x", w.Region, w.Account, path, r.Uint64())
+}
+
+// elbPart is the ARN of what belongs to another: the other's with one ID more
+// (Service Authorization Reference, "Resource types defined by AWS Elastic Load Balancing V2").
+func (w *world) elbPart(of, kind, part string) string {
+	r := w.random()
+	return fmt.Sprintf("%s/%016x", strings.Replace(of, ":"+kind+"/", ":"+part+"/", 1), r.Uint64())
 }

@@ -122,7 +122,7 @@ func elbDescribeRules(c *call, in *elb.DescribeRulesInput) (*elb.DescribeRulesOu
 			}
 			if len(in.RuleArns) == 0 {
 				out.Rules = append(out.Rules, types.Rule{
-					RuleArn:  aws.String(strings.Replace(l.ARN, ":listener/", ":listener-rule/", 1) + "/default"),
+					RuleArn:  aws.String(strings.Replace(l.ARN, ":listener/", ":listener-rule/", 1) + "/0000000000000000"),
 					Priority: aws.String("default"), IsDefault: aws.Bool(true), Actions: forwardTo(l.Group),
 				})
 			}

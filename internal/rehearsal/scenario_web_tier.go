@@ -168,8 +168,10 @@ func webBalancers(w *world, n webNet) {
 		Created: w.Now, Tags: map[string]string{"owner": "shop-platform"},
 	}
 	lb.Listeners = []*listener{{
-		ARN: w.elbARN("listener/app/web"), Protocol: "HTTP", Port: 80, Group: web.ARN,
-		Rules: []*listenerRule{{ARN: w.elbARN("listener-rule/app/web"), Priority: 10, Path: "/admin/*", Group: admin.ARN}},
+		ARN: w.elbPart(lb.ARN, "loadbalancer", "listener"), Protocol: "HTTP", Port: 80, Group: web.ARN,
+	}}
+	lb.Listeners[0].Rules = []*listenerRule{{
+		ARN: w.elbPart(lb.Listeners[0].ARN, "listener", "listener-rule"), Priority: 10, Path: "/admin/*", Group: admin.ARN,
 	}}
 	w.ELB.TargetGroups = []*targetGroup{web, admin}
 	w.ELB.LoadBalancers = []*loadBalancer{lb}
