@@ -60,8 +60,8 @@ var refusals = []tabled{
 		"a group or an instance that is missing, a health that is none, do not pass validation", scalingErrors},
 	{motoDiffers, "autoscaling:AttachInstances autoscaling:SetInstanceHealth", "", "InvalidInstanceID.NotFound", "ValidationError", "Auto Scaling answers with its own codes, not with EC2's", scalingErrors},
 	{motoDiffers, "autoscaling:DescribeScalingActivities autoscaling:SetInstanceProtection autoscaling:SuspendProcesses", "", "ok", "ValidationError", "the group, the instance and the process must exist", scalingErrors},
-	{motoDiffers, "autoscaling:EnterStandby autoscaling:ExitStandby autoscaling:DetachInstances", "", "ok", "ValidationError", "the instance must be in the group; its capacity can't go below the minimum", scalingAPI + "API_DetachInstances.html"},
-	{motoDiffers, "autoscaling:UpdateAutoScalingGroup", "", "ok", "ValidationError", "the minimum can't be above the maximum", scalingAPI + "API_UpdateAutoScalingGroup.html"},
+	{motoDiffers, "autoscaling:EnterStandby autoscaling:ExitStandby autoscaling:DetachInstances", "", "ok", "ValidationError", "the instance must be in the group; its capacity can't go below the minimum", asgAPI + "API_DetachInstances.html"},
+	{motoDiffers, "autoscaling:UpdateAutoScalingGroup", "", "ok", "ValidationError", "the minimum can't be above the maximum", asgAPI + "API_UpdateAutoScalingGroup.html"},
 
 	// IAM, STS, KMS, Systems Manager
 	{motoDiffers, "iam:CreateRole", "", "ok", "MalformedPolicyDocument", "the trust policy is checked", iamAPI + "API_CreateRole.html"},

@@ -81,15 +81,15 @@ var shown = []tabled{
 	{bothMay, "elasticloadbalancing:DescribeLoadBalancers", "LoadBalancerDescriptions.Scheme", "internet-facing", "internal", "the scenario's is internal; it has no effect here", classicAPI + "API_LoadBalancerDescription.html"},
 
 	// Auto Scaling
-	{motoDiffers, "autoscaling:DescribeAutoScalingGroups autoscaling:DescribeAutoScalingInstances", "*Instances.ImageId", "", "*", "the image is shown", scalingAPI + "API_Instance.html"},
-	{motoDiffers, "autoscaling:DescribeAutoScalingGroups", "AutoScalingGroups.SuspendedProcesses.SuspensionReason", "", "*", "the reason is shown", scalingAPI + "API_SuspendedProcess.html"},
+	{motoDiffers, "autoscaling:DescribeAutoScalingGroups autoscaling:DescribeAutoScalingInstances", "*Instances.ImageId", "", "*", "the image is shown", asgAPI + "API_Instance.html"},
+	{motoDiffers, "autoscaling:DescribeAutoScalingGroups", "AutoScalingGroups.SuspendedProcesses.SuspensionReason", "", "*", "the reason is shown", asgAPI + "API_SuspendedProcess.html"},
 	{bothMay, "autoscaling:DescribeAutoScalingGroups autoscaling:DescribeAutoScalingInstances", "*LaunchTemplate.Version AutoScalingGroups.Instances.AvailabilityZone", "*", "*", "the scenario's template has had seven versions; zones are filled evenly", "https://docs.aws.amazon.com/autoscaling/ec2/userguide/auto-scaling-benefits.html"},
 	{motoDiffers, "autoscaling:DescribeAutoScalingInstances", "AutoScalingInstances.HealthStatus", "Healthy", "HEALTHY", "here, and here only, in capitals: the example of the command line's reference", "https://docs.aws.amazon.com/cli/latest/reference/autoscaling/describe-auto-scaling-instances.html"},
-	{motoDiffers, "autoscaling:DescribeAutoScalingGroups autoscaling:DescribeAutoScalingInstances", "*Instances.LaunchTemplate.*", "*", "*", "an instance that was attached was not launched from the template", scalingAPI + "API_Instance.html"},
-	{motoDiffers, "autoscaling:DescribeAutoScalingInstances", "*Instances.LaunchTemplate.*", "*", "", "an instance that was attached was not launched from the template", scalingAPI + "API_Instance.html"},
-	{motoDiffers, "autoscaling:DetachInstances autoscaling:EnterStandby autoscaling:ExitStandby", "Activities.EndTime", "a time", "", "an activity takes its time", scalingAPI + "API_Activity.html"},
-	{motoDiffers, "autoscaling:DetachInstances autoscaling:EnterStandby autoscaling:ExitStandby", "Activities.AutoScalingGroupARN Activities.Details", "", "*", "both are shown", scalingAPI + "API_Activity.html"},
-	{bothMay, "autoscaling:DetachInstances autoscaling:EnterStandby autoscaling:ExitStandby", "Activities.Cause Activities.Description Activities.Progress", "*", "*", "words for people", scalingAPI + "API_Activity.html"},
+	{motoDiffers, "autoscaling:DescribeAutoScalingGroups autoscaling:DescribeAutoScalingInstances", "*Instances.LaunchTemplate.*", "*", "*", "an instance that was attached was not launched from the template", asgAPI + "API_Instance.html"},
+	{motoDiffers, "autoscaling:DescribeAutoScalingInstances", "*Instances.LaunchTemplate.*", "*", "", "an instance that was attached was not launched from the template", asgAPI + "API_Instance.html"},
+	{motoDiffers, "autoscaling:DetachInstances autoscaling:EnterStandby autoscaling:ExitStandby", "Activities.EndTime", "a time", "", "an activity takes its time", asgAPI + "API_Activity.html"},
+	{motoDiffers, "autoscaling:DetachInstances autoscaling:EnterStandby autoscaling:ExitStandby", "Activities.AutoScalingGroupARN Activities.Details", "", "*", "both are shown", asgAPI + "API_Activity.html"},
+	{bothMay, "autoscaling:DetachInstances autoscaling:EnterStandby autoscaling:ExitStandby", "Activities.Cause Activities.Description Activities.Progress", "*", "*", "words for people", asgAPI + "API_Activity.html"},
 
 	// IAM, STS, KMS, Systems Manager
 	{motoDiffers, "iam:GetInstanceProfile iam:ListInstanceProfilesForRole", "*Roles.AssumeRolePolicyDocument", "{*", "%7B*", "a policy document is URL-encoded", iamAPI + "API_Role.html"},

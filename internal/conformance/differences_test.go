@@ -96,7 +96,7 @@ var mended = []struct{ operation, was, page string }{
 	{"elasticloadbalancingv2:DescribeListeners, elasticloadbalancingv2:DescribeRules", "the ARN of a listener or rule did not hold its load balancer's ID",
 		"https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html"},
 	{"elasticloadbalancingv2:DescribeTargetGroups", "no IP address type", elbAPI + "API_TargetGroup.html"},
-	{"autoscaling:DescribeAutoScalingGroups", "no CapacityRebalance", scalingAPI + "API_AutoScalingGroup.html"},
+	{"autoscaling:DescribeAutoScalingGroups", "no CapacityRebalance", asgAPI + "API_AutoScalingGroup.html"},
 	{"iam:ListAccessKeys", "a user that does not exist had an empty list", iamAPI + "API_ListAccessKeys.html"},
 	{"sts:AssumeRole", "what is no ARN was AccessDenied", "https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html"},
 	{"kms:CreateKey, kms:DescribeKey", "no CustomerMasterKeySpec", "https://docs.aws.amazon.com/kms/latest/APIReference/API_KeyMetadata.html"},
@@ -107,14 +107,10 @@ var mended = []struct{ operation, was, page string }{
 }
 
 const (
-	ec2API     = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/"
-	elbAPI     = "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/"
 	classicAPI = "https://docs.aws.amazon.com/elasticloadbalancing/2012-06-01/APIReference/"
-	scalingAPI = "https://docs.aws.amazon.com/autoscaling/ec2/APIReference/"
 	iamAPI     = "https://docs.aws.amazon.com/IAM/latest/APIReference/"
 	stackAPI   = "https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/"
-	s3API      = "https://docs.aws.amazon.com/AmazonS3/latest/API/"
 
 	ec2Errors     = ec2API + "errors-overview.html"
-	scalingErrors = scalingAPI + "CommonErrors.html"
+	scalingErrors = asgAPI + "CommonErrors.html"
 )
