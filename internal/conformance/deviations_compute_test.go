@@ -29,7 +29,7 @@ var computeDeviations = []deviation{
 	},
 	{
 		operation: "autoscaling:DetachInstances", moto: "goes below the minimum size", aws: "refuses with ValidationError to decrement below the minimum size",
-		page: asgAPI + "API_DetachInstances.html", explains: "that shrinking at the minimum is refused is tested on the simulated account only",
+		page: asgGuide + "ec2-auto-scaling-detach-attach-instances.html", explains: "that shrinking at the minimum is refused is tested on the simulated account only",
 		deviates: func(l *lab) bool { return l.detachBelowMinimum() == nil },
 	},
 	{
