@@ -257,7 +257,7 @@ var probes = []probe{
 		return code(removal(b.ctx, b.c, b.version(b.kept(b.day()))))
 	}},
 	{"deleting under a legal hold once the retention has passed", pageLock, "AccessDenied", func(b *bench) string {
-		until := b.clock.Now().Add(2 * time.Second).Truncate(time.Second)
+		until := b.clock.Now().Add(4 * time.Second).Truncate(time.Second)
 		version := b.kept(until)
 		_, err := b.c.PutObjectLegalHold(b.ctx, &s3.PutObjectLegalHoldInput{
 			Bucket: &b.locked, Key: aws.String("k"), VersionId: version,
