@@ -86,6 +86,7 @@ var refusals = []tabled{
 	{motoDiffers, "s3:PutBucketVersioning", "", "ok", "InvalidBucketState", "the versioning of a bucket with Object Lock can't be suspended", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html"},
 	{motoDiffers, "s3:PutObject", "", "ok", "BadDigest", "the checksum must be the body's", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html"},
 	{motoDiffers, "s3:GetObjectRetention s3:GetObjectLegalHold", "", "ok", "NoSuchObjectLockConfiguration", "an object without one has its code", s3API + "ErrorResponses.html"},
+	{motoDiffers, "s3:GetObject", "", "NoSuchVersion", "InvalidArgument", "what is no version ID is an invalid argument", s3API + "ErrorResponses.html"},
 	{motoDiffers, "s3:PutObjectRetention", "", "ok", "InvalidArgument", "the date is to come", s3API + "API_PutObjectRetention.html"},
 	{motoDiffers, "s3:PutObjectRetention", "", "ok", "MalformedXML", "the mode is GOVERNANCE or COMPLIANCE", s3API + "API_ObjectLockRetention.html"},
 	{motoDiffers, "s3:PutObjectRetention s3:DeleteObject", "", "ok", "AccessDenied", "GOVERNANCE is shortened with a bypass only, COMPLIANCE never", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html"},
