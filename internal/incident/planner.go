@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -175,7 +176,8 @@ func (r ApprovalRule) asks(i Impact) bool {
 
 // propose asks the actions what they would change, several at a time.
 func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepPlan) error {
-	return each(len(steps), func(i int) error {
+	failures := make([]error, len(steps))
+	err := each(len(steps), func(i int) error {
 		step := &steps[i]
 		if step.Skip != "" || len(step.Deferred) > 0 {
 			return nil
@@ -188,12 +190,33 @@ func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepP
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("planning step %s on %s: %w", step.ID, step.Target, err)
+			failures[i] = err
+			return nil
 		}
 		step.Proposal, step.Impact = &proposal, proposal.Impact
 		step.Asks = pb.rule(step.ID).asks(step.Impact)
 		return nil
 	})
+	return errors.Join(err, byCause(steps, failures))
+}
+
+// byCause reports each cause once, with the steps of a target that it kept from being planned.
+func byCause(steps []StepPlan, failures []error) error {
+	var told []error
+	for i, err := range failures {
+		if err == nil {
+			continue
+		}
+		ids := []string{steps[i].ID}
+		for k := i + 1; k < len(steps); k++ {
+			if failures[k] != nil && steps[k].Target == steps[i].Target && failures[k].Error() == err.Error() {
+				ids = append(ids, steps[k].ID)
+				failures[k] = nil
+			}
+		}
+		told = append(told, fmt.Errorf("planning %s on %s: %w", strings.Join(ids, ", "), steps[i].Target, err))
+	}
+	return errors.Join(told...)
 }
 
 // planned lets an action say what it would do, forward or, in a release, back.
