@@ -46,13 +46,13 @@ func runNote(ctx context.Context, g *globals, caseID, text string) error {
 	return errors.Join(err, j.Close())
 }
 
-func newApprove(g *globals) *cobra.Command { return newAnswer(g, "approve", true) }
-func newReject(g *globals) *cobra.Command  { return newAnswer(g, "reject", false) }
+func newApprove(g *globals) *cobra.Command { return newAnswer(g, "approve", "Say yes to a step of a live run that waits for approval", true) }
+func newReject(g *globals) *cobra.Command  { return newAnswer(g, "reject", "Say no to a step of a live run that waits for approval", false) }
 
-func newAnswer(g *globals, verb string, yes bool) *cobra.Command {
+func newAnswer(g *globals, verb, short string, yes bool) *cobra.Command {
 	var caseID, reason string
 	cmd := &cobra.Command{
-		Use: verb + " --case ID STEP", Short: "Answer a step of a live run that waits for approval: " + verb, Args: exactArgs("STEP"),
+		Use: verb + " --case ID STEP", Short: short, Args: exactArgs("STEP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return g.withLive(cmd.Context(), caseID, func(ctx context.Context, c *journal.Client) error {
 				return c.Approve(ctx, args[0], incident.Approval{Approved: yes, By: journal.Self(), How: "socket", Reason: reason})

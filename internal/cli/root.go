@@ -28,11 +28,11 @@ const longHelp = `cordon closes off a compromised EC2 instance, takes its eviden
 and opens a clean room to examine it. Every step is journaled before it happens:
 a run that was killed resumes, and isolation can be undone exactly.
 
-  cordon rehearse                             the whole job in a simulated account
-  cordon case open CASE                       open a case
-  cordon plan contain --case CASE --instance I    see what it would change
-  cordon run contain --case CASE --instance I     do it
-  cordon release --case CASE                  undo the isolation
+  cordon rehearse                                the whole job in a simulated account
+  cordon case open CASE                          open a case
+  cordon plan contain --case CASE --instance I   see what it would change
+  cordon run contain --case CASE --instance I    do it
+  cordon release --case CASE                     undo the isolation
 
 Exit codes: 0 done · 1 failed · 2 wrong usage or bad input, nothing changed ·
 3 the run ended with failed or unknown steps (resumable) · 4 verification failed ·
