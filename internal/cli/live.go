@@ -46,8 +46,12 @@ func runNote(ctx context.Context, g *globals, caseID, text string) error {
 	return errors.Join(err, j.Close())
 }
 
-func newApprove(g *globals) *cobra.Command { return newAnswer(g, "approve", "Say yes to a step of a live run that waits for approval", true) }
-func newReject(g *globals) *cobra.Command  { return newAnswer(g, "reject", "Say no to a step of a live run that waits for approval", false) }
+func newApprove(g *globals) *cobra.Command {
+	return newAnswer(g, "approve", "Say yes to a step of a live run that waits for approval", true)
+}
+func newReject(g *globals) *cobra.Command {
+	return newAnswer(g, "reject", "Say no to a step of a live run that waits for approval", false)
+}
 
 func newAnswer(g *globals, verb, short string, yes bool) *cobra.Command {
 	var caseID, reason string
