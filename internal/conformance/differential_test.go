@@ -86,6 +86,9 @@ type observation struct {
 // do makes a call and keeps what it showed. The result is nil where it was refused.
 func do[I, O, Options any](l *lane, f func(context.Context, *I, ...func(*Options)) (*O, error), in *I) *O {
 	out, err := f(l.ctx, in)
+	for tries := 1; refusedUnread(err) && tries < 5; tries++ {
+		out, err = f(l.ctx, in)
+	}
 	if answered(err) {
 		out, err = new(O), nil
 	}
@@ -112,6 +115,14 @@ func do[I, O, Options any](l *lane, f func(context.Context, *I, ...func(*Options
 func answered(err error) bool {
 	var http *smithyhttp.ResponseError
 	return errors.Is(err, net.ErrClosed) && errors.As(err, &http) && http.HTTPStatusCode() == 200
+}
+
+// refusedUnread: moto's server hung up behind a refusal (4xx) before the SDK had
+// read why. What was refused has changed nothing and can be asked again.
+func refusedUnread(err error) bool {
+	var http *smithyhttp.ResponseError
+	var api smithy.APIError
+	return errors.As(err, &http) && http.HTTPStatusCode()/100 == 4 && !errors.As(err, &api)
 }
 
 // must is do for a call that the rest of the case stands on.
