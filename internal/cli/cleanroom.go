@@ -47,7 +47,7 @@ func newCleanRoomList(g *globals) *cobra.Command {
 			return t.Flush()
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	return cmd
 }
 
@@ -57,7 +57,7 @@ func newCleanRoomStatus(g *globals) *cobra.Command {
 		Use: "status --case ID", Short: "Read the clean rooms back from AWS and prove that they are closed", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runCleanRoomStatus(cmd.Context(), g, caseID) },
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	return cmd
 }
 
@@ -136,7 +136,7 @@ func newCleanRoomClose(g *globals) *cobra.Command {
 			return errors.Join(w.closeRooms(cmd.Context(), j, name), j.Close())
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	cmd.Flags().StringVar(&name, "name", "", "only this clean room (default: every one of the case)")
 	return cmd
 }

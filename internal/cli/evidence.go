@@ -52,7 +52,7 @@ func newEvidenceList(g *globals) *cobra.Command {
 			return t.Flush()
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	return cmd
 }
 
@@ -106,7 +106,7 @@ func newEvidenceShow(g *globals) *cobra.Command {
 			}{item, r.state.Case.Rehearsal, events})
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	return cmd
 }
 
@@ -122,7 +122,7 @@ func newEvidenceFetch(g *globals) *cobra.Command {
 			return runFetch(cmd.Context(), g, caseID, args[0], out)
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	cmd.Flags().StringVar(&out, "out", "", "a new file (required)")
 	return cmd
 }

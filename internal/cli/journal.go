@@ -47,7 +47,7 @@ func newJournalShow(g *globals) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	return cmd
 }
 
@@ -88,7 +88,7 @@ script can start a run and wait for what it must act on.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runFollow(cmd.Context(), g, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &o.caseID)
 	f.Uint64Var(&o.from, "from", 0, "the first entry to show")
 	f.StringVar(&o.until, "until", "", "end after the first entry of this type")
 	return cmd
@@ -262,7 +262,7 @@ func newJournalExport(g *globals) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	cmd.Flags().StringVar(&out, "out", "", "a new file (default: standard output)")
 	return cmd
 }
@@ -291,6 +291,6 @@ func newJournalProve(g *globals) *cobra.Command {
 			return g.printJSON(proof)
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	return cmd
 }

@@ -19,7 +19,7 @@ func newNote(g *globals) *cobra.Command {
 		Use: "note --case ID TEXT", Short: "Write an observation into the journal", Args: exactArgs("TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error { return runNote(cmd.Context(), g, caseID, args[0]) },
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	return cmd
 }
 
@@ -63,7 +63,7 @@ func newAnswer(g *globals, verb, short string, yes bool) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	cmd.Flags().StringVar(&reason, "reason", "", "why")
 	return cmd
 }
@@ -76,7 +76,7 @@ func newInterrupt(g *globals) *cobra.Command {
 			return g.withLive(cmd.Context(), caseID, func(ctx context.Context, c *journal.Client) error { return c.Interrupt(ctx) })
 		},
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &caseID)
 	return cmd
 }
 

@@ -20,7 +20,7 @@ type planOptions struct {
 }
 
 func (o *planOptions) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &o.caseID)
 	cmd.Flags().StringArrayVar(&o.instances, "instance", nil, "the compromised instance's ID (required; may be given several times)")
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "a playbook input, as name=value (may be given several times)")
 }

@@ -32,7 +32,7 @@ Releasing twice changes nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRelease(cmd.Context(), g, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &o.caseID)
 	f.StringArrayVar(&o.instances, "instance", nil, "only this instance (default: every one of the case)")
 	f.StringVar(&o.digest, "digest", "", "approve exactly the plan with this digest")
 	addWaitFlag(cmd, &o.wait)

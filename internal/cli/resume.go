@@ -35,7 +35,7 @@ before-state, which ends in the same state; approvals that were given hold.`,
 			return runResume(cmd.Context(), g, o)
 		},
 	}
-	cmd.Flags().StringVar(&o.caseID, "case", "", "the case (required)")
+	addCaseFlag(cmd, &o.caseID)
 	addWaitFlag(cmd, &o.wait)
 	cmd.Flags().IntVar(&o.parallel, "max-parallel", 0, "steps at once (0: as many as is sensible)")
 	return cmd

@@ -136,6 +136,11 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// addCaseFlag names the case that a command works in.
+func addCaseFlag(cmd *cobra.Command, id *string) {
+	cmd.Flags().StringVar(id, "case", "", "the case (required)")
+}
+
 // requireCase reports a missing --case.
 func requireCase(id string) error {
 	if id == "" {
