@@ -95,7 +95,8 @@ func (x *execution) conclude(ctx context.Context, outcome incident.Outcome, runE
 	if x.w.afterwards != nil {
 		runErr = errors.Join(runErr, x.w.afterwards(ctx))
 	}
-	if runErr != nil {
+	// Before the outcome: what a journal that does not verify says of a run is worth nothing.
+	if runErr = errors.Join(report.unverified, runErr); runErr != nil {
 		return fmt.Errorf("run %s: %w", x.run, runErr)
 	}
 	hint := fmt.Sprintf("'cordon resume --case %s' goes on with it", x.j.Case().ID)

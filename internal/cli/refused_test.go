@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
 	"github.com/cordon-ir/cordon/internal/rehearsal"
 )
 
@@ -123,4 +126,23 @@ func TestFullResponseRefusesABucketWithoutLock(t *testing.T) {
 	if code, text := o.run("full-response", "allow_unlocked=true", "export=false"); code != exitDone {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
+}
+
+func TestASucceededRunWhoseJournalDoesNotVerifyIsNoSuccess(t *testing.T) {
+	o := newWorld(t)
+	o.must(o.live(undisturbed(), "contain"))
+	j, err := o.w.hold(t.Context(), "INC-1")
+	o.must(err)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- j.Serve(ctx, journal.Handler{}) }()
+	o.must(os.WriteFile(filepath.Join(j.Dir(), journal.CheckpointFile), []byte("forged"), 0o600))
+
+	x := &execution{w: o.w, j: j, run: "r1"}
+	err = x.conclude(t.Context(), incident.OutcomeSucceeded, nil, newDisplay(o.w.g, j))
+	if code := exitCode(err); code != exitVerify {
+		t.Errorf("exit code %d: %v", code, err)
+	}
+	stop()
+	o.must(errors.Join(<-served, j.Close()))
 }

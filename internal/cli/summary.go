@@ -19,6 +19,8 @@ type runReport struct {
 	items   []evidence.Item
 	rooms   []incident.CleanRoom
 	journal journalReport
+	// unverified is what is wrong with the journal; nil: nothing.
+	unverified error
 }
 
 type journalReport struct {
@@ -36,7 +38,7 @@ func newRunReport(ctx context.Context, j *journal.Journal, r *record, run *incid
 	s := &runReport{Summary: run.Summary(), items: r.custody.Items, rooms: rooms}
 	s.journal = journalReport{Entries: j.Len(), Head: j.Head()}
 	if report, err := journal.Verify(ctx, j.Dir()); err != nil {
-		s.journal.Error = err.Error()
+		s.journal.Error, s.unverified = err.Error(), err
 	} else {
 		s.journal = journalReport{Entries: report.Entries, Head: report.Head, Verified: true}
 	}
