@@ -117,8 +117,10 @@ func answered(err error) bool {
 	return errors.Is(err, net.ErrClosed) && errors.As(err, &http) && http.HTTPStatusCode() == 200
 }
 
-// refusedUnread: moto's server hung up behind a refusal (4xx) before the SDK had
-// read why. What was refused has changed nothing and can be asked again.
+// refusedUnread: a refusal (4xx) in which the SDK found no error of the service.
+// Moto has answered so once in a while, to a call that it refuses properly
+// otherwise; why was not found. What was refused has changed nothing and can be
+// asked again; an answer that stays so is compared as it is.
 func refusedUnread(err error) bool {
 	var http *smithyhttp.ResponseError
 	var api smithy.APIError
