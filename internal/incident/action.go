@@ -156,6 +156,7 @@ type Proposal struct {
 	// Impact of these changes; never worse than Spec.Impact.
 	Impact   Impact     `json:"impact"`
 	Residual []Exposure `json:"residual,omitempty"` // expected after the step
+	Cuts     []Cut      `json:"cuts,omitempty"`     // expected, path by path
 	Notes    []string   `json:"notes,omitempty"`    // for the responder: who else is hit, capacity, cost
 }
 
@@ -173,6 +174,21 @@ type Change struct {
 type Exposure struct {
 	Path   string `json:"path"`
 	Reason string `json:"reason"`
+	// Interface and Direction ("in", "out"; empty: both) where they are known.
+	Interface string `json:"interface,omitempty"`
+	Direction string `json:"direction,omitempty"`
+	// IdleSeconds: connections open at the cut live on until nothing passes for
+	// so long; 0 where that is not the limit. One that is in use has no limit.
+	IdleSeconds int64 `json:"idle_s,omitempty"`
+}
+
+// Cut is what becomes of one path to or from the target: which measures bear on
+// it, and whether connections that are open now end too.
+type Cut struct {
+	Path     string   `json:"path"`
+	Measures []string `json:"measures"`
+	Cut      bool     `json:"cut"`
+	Reason   string   `json:"reason,omitempty"`
 }
 
 // Result is what a step left behind.
@@ -187,6 +203,7 @@ type Result struct {
 type Verification struct {
 	Observed []string   `json:"observed,omitempty"`
 	Residual []Exposure `json:"residual,omitempty"`
+	Cuts     []Cut      `json:"cuts,omitempty"` // as read back, path by path
 }
 
 // Progress of a long step: done of total, in Unit ("bytes", "snapshots").

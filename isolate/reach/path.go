@@ -1,0 +1,127 @@
+package reach
+
+import (
+	"net/netip"
+)
+
+// Kind is how a path leaves, or reaches, an interface.
+type Kind string
+
+const (
+	// InternetGateway: IPv4 behind a public address, or IPv6.
+	InternetGateway Kind = "internet-gateway"
+	// EgressOnly: IPv6 through an egress-only Internet gateway.
+	EgressOnly Kind = "egress-only-gateway"
+	NAT        Kind = "nat-gateway"
+	// TransitGateway, Peering, VPN: other networks.
+	TransitGateway Kind = "transit-gateway"
+	Peering        Kind = "peering"
+	VPN            Kind = "vpn-gateway"
+	// Endpoint: an interface endpoint (PrivateLink); GatewayEndpoint: S3 or DynamoDB by route.
+	Endpoint        Kind = "endpoint"
+	GatewayEndpoint Kind = "gateway-endpoint"
+	// Appliance: a route to an interface or to a Gateway Load Balancer endpoint.
+	Appliance Kind = "appliance"
+	// OtherSubnet and SameSubnet: neighbours in the VPC, load balancers among them.
+	OtherSubnet Kind = "other-subnet"
+	SameSubnet  Kind = "same-subnet"
+	// Service: the VPC resolver, the metadata service, the time service. Neither
+	// groups nor ACLs filter them (aws-facts: "Network isolation").
+	Service Kind = "service"
+	// Unknown: a route to something this package does not know (Local Gateway,
+	// Cloud WAN core network, …): never left out, never called cut.
+	Unknown Kind = "unknown"
+)
+
+// Path is one way between an interface and one kind of far end.
+type Path struct {
+	Interface string // eni-…
+	Device    int32
+	Kind      Kind
+	// Via is what it passes: a gateway's or endpoint's ID, a subnet's for
+	// OtherSubnet, the service's name for Service.
+	Via string
+	// To is the routed destination: a CIDR block or a prefix list.
+	To string
+	// Local are the interface's own addresses on this path, as the far end's edge
+	// sees them: private IPv4, or IPv6.
+	Local []netip.Addr
+	// Public is the public IPv4 address in front of Local; zero for none.
+	Public netip.Addr
+	// Edges are the subnets at the far end whose ACLs this path crosses with the
+	// instance as the remote side. Empty: no ACL can single the instance out.
+	Edges []Edge
+	// In and Out say whether a new connection can be opened towards, and from, the
+	// instance as things are.
+	In, Out Verdict
+	// Tracked: flows open before a change of groups live on after it, or may.
+	// False only where AWS documents that every flow of the path is untracked.
+	Tracked bool
+}
+
+// Edge is a subnet at the far end and its ACL.
+type Edge struct {
+	Subnet string
+	ACL    string
+}
+
+// Verdict is whether packets of a direction can pass, and what decides.
+type Verdict struct {
+	Open   bool
+	Reason string // what lets them pass, or the first thing that stops them
+}
+
+// Measure is a way to cut paths, from narrow to wide.
+type Measure string
+
+const (
+	// Groups: the isolation group on every interface. Always taken. Cuts new
+	// connections of every path, and untracked flows.
+	Groups Measure = "groups"
+	// Timeouts: idle timers of tracked connections lowered to AWS's minimum.
+	Timeouts Measure = "timeouts"
+	// Addresses: public IPv4 and IPv6 addresses taken off, for InternetGateway and EgressOnly.
+	Addresses Measure = "addresses"
+	// EdgeACL: the instance denied, both ways, in the ACLs of the far end's subnets.
+	EdgeACL Measure = "edge-acl"
+	// RemoteACL: addresses of the attacker denied on the instance's own subnet. Only
+	// with addresses given.
+	RemoteACL Measure = "remote-acl"
+	// SubnetACL: everything denied on the instance's own subnet, neighbours
+	// included. Only when asked for by name.
+	SubnetACL Measure = "subnet-acl"
+)
+
+// Choice is what becomes of one path.
+type Choice struct {
+	Path Path
+	// Measures that bear on the path, Groups first.
+	Measures []Measure
+	// Cut: connections that are open now end too. False: they live on until idle
+	// for the interface's timeout. It is what AWS documents, or Reason says that it does not.
+	Cut bool
+	// Allowed: left open on purpose, by the allow-list.
+	Allowed bool
+	// Reason: why it is not cut, why a narrower measure was not to be had (a full
+	// ACL, another account's), or what AWS does not document.
+	Reason string
+}
+
+// Deny is one pair of ACL entries, in and out.
+type Deny struct {
+	ACL    string
+	Prefix netip.Prefix // /32 or /128 of the instance; of an attacker for RemoteACL; 0.0.0.0/0 and ::/0 for SubnetACL
+}
+
+// Decision is what isolate.network shall do about the paths.
+type Decision struct {
+	Choices []Choice
+	Denies  map[Measure][]Deny // EdgeACL, RemoteACL, SubnetACL
+	// Addresses: the interfaces whose public IPv4 and IPv6 addresses go.
+	Addresses []string
+	// Irreversible: an address goes that can't be had back; which, in words.
+	Irreversible []string
+	// Neighbours that SubnetACL hits: other interfaces of the subnet, in words.
+	Neighbours []string
+	Notes      []string
+}
