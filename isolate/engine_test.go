@@ -13,10 +13,22 @@ import (
 
 // notebook is a journal in memory, folded as it is written.
 type notebook struct {
-	mu    sync.Mutex
-	clock incident.Clock
-	seq   uint64
-	state *incident.State
+	mu      sync.Mutex
+	clock   incident.Clock
+	entries []incident.Entry
+	state   *incident.State
+}
+
+// fold is another state of what was written so far.
+func (n *notebook) fold(t tester) *incident.State {
+	t.Helper()
+	s := incident.NewState()
+	for _, e := range n.entries {
+		if err := s.Add(e); err != nil {
+			t.Fatalf("%v", err)
+		}
+	}
+	return s
 }
 
 func (n *notebook) Append(_ context.Context, d incident.Draft) (incident.Entry, error) {
@@ -26,8 +38,8 @@ func (n *notebook) Append(_ context.Context, d incident.Draft) (incident.Entry, 
 	if err != nil {
 		return incident.Entry{}, err
 	}
-	e := incident.Entry{Seq: n.seq, Time: n.clock.Now(), Type: d.Type, Case: "INC-42", Run: d.Run, Step: d.Step, Target: d.Target, Data: data}
-	n.seq++
+	e := incident.Entry{Seq: uint64(len(n.entries)), Time: n.clock.Now(), Type: d.Type, Case: "INC-42", Run: d.Run, Step: d.Step, Target: d.Target, Data: data}
+	n.entries = append(n.entries, e)
 	return e, n.state.Add(e)
 }
 
@@ -54,12 +66,12 @@ func TestTheShippedContainmentIsApprovedOnce(t *testing.T) {
 				plan := must[incident.Plan](t)(planner.Plan(s.ctx, c, pb, []incident.Target{s.target}, map[string]any{
 					"autoscaling_strategy": strategy, "wait_for_draining": wait,
 				}))
-				s.execute(c, n, registry, pb, plan, "r1")
+				s.execute(n, registry, pb, plan, "r1")
 				if s.state() == before {
 					t.Fatal("nothing was isolated")
 				}
 				release := must[incident.Plan](t)(planner.Release(s.ctx, n.state, nil, false))
-				s.execute(c, n, registry, incident.Playbook{}, release, "r2")
+				s.execute(n, registry, incident.Playbook{}, release, "r2")
 				s.same(before, s.state(), "after the release")
 			})
 		}
@@ -67,7 +79,7 @@ func TestTheShippedContainmentIsApprovedOnce(t *testing.T) {
 }
 
 // execute runs a plan that has been approved as a whole.
-func (s *site) execute(c incident.Case, n *notebook, registry incident.Registry, pb incident.Playbook, plan incident.Plan, run string) {
+func (s *site) execute(n *notebook, registry incident.Registry, pb incident.Playbook, plan incident.Plan, run string) {
 	s.t.Helper()
 	runner := incident.Runner{
 		Journal: n, Registry: registry, Clock: s.acct.Clock(),
@@ -76,7 +88,7 @@ func (s *site) execute(c incident.Case, n *notebook, registry incident.Registry,
 			return incident.Approval{}, fmt.Errorf("step %s asks again: %s", q.Step.ID, q.Why)
 		},
 	}
-	outcome, err := runner.Start(s.ctx, c, pb, plan, run)
+	outcome, err := runner.Start(s.ctx, n.fold(s.t), pb, plan, run)
 	if err != nil || outcome != incident.OutcomeSucceeded {
 		for k, st := range n.state.Run(run).Steps {
 			if st.Outcome != nil && st.Outcome.Error != "" {

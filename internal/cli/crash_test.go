@@ -218,7 +218,7 @@ func (o *world) work(ctx context.Context, w *workspace, runner *incident.Runner,
 		return err
 	}
 	runner.Approved = &incident.Approval{Approved: true, Digest: plan.Digest, How: incident.HowYes}
-	return finished(runner.Start(ctx, rec.state.Case, pb, plan, rec.newRunID()))
+	return finished(runner.Start(ctx, rec.state, pb, plan, rec.newRunID()))
 }
 
 func finished(o incident.Outcome, err error) error {

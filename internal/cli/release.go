@@ -84,7 +84,7 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 		return w.refuse(ctx, j, "release", err)
 	}
 	return x.do(ctx, func(ctx context.Context, runner *incident.Runner) (incident.Outcome, error) {
-		return runner.Start(ctx, j.Case(), incident.Playbook{}, plan, x.run)
+		return runner.Start(ctx, r.state, incident.Playbook{}, plan, x.run)
 	})
 }
 

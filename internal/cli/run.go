@@ -70,7 +70,7 @@ func (w *workspace) startRun(ctx context.Context, j *journal.Journal, name strin
 		return w.refuse(ctx, j, name, err)
 	}
 	return x.do(ctx, func(ctx context.Context, runner *incident.Runner) (incident.Outcome, error) {
-		return runner.Start(ctx, j.Case(), pb, plan, x.run)
+		return runner.Start(ctx, r.state, pb, plan, x.run)
 	})
 }
 

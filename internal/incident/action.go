@@ -106,8 +106,13 @@ type Request struct {
 	Planned *Proposal
 	// Resumed: an earlier try left no outcome, so what Apply creates may exist
 	// already and the tag index may not show it yet.
-	Resumed  bool
-	Undo     *Undo
+	Resumed bool
+	Undo    *Undo
+	// Sharing are the targets of the same plan whose step names something that
+	// this one names too (Proposal.Shared; in a release, what the steps being
+	// undone named) and is still to come: neither done, nor failed, nor skipped.
+	// It is empty while a playbook's run is planned: what steps share is not known yet.
+	Sharing  []Target
 	Clock    Clock
 	Progress func(Progress) // never nil; not journaled
 	// Record appends an entry on behalf of the step (evidence, custody,
@@ -144,6 +149,13 @@ type Undo struct {
 	Proposal Proposal `json:"proposal"`
 	Result   Result   `json:"result"` // zero where no try left one
 	Force    bool     `json:"force"`
+	// Held: another live step of the case, one that may be in effect still, names
+	// something that this step names (Proposal.Shared). It is worked out anew
+	// whenever the undo starts: the last step to be undone finds it false and
+	// takes away what was shared. While planning it tells of the steps that the release leaves as
+	// they are. What PlanRevert gives as changes MUST NOT depend on it: only the
+	// run knows who comes last.
+	Held bool `json:"held,omitempty"`
 }
 
 // Proposal is what a step would do.
@@ -153,6 +165,11 @@ type Proposal struct {
 	Changes []Change        `json:"changes"`
 	// Requires are the capabilities that must hold before this is applied.
 	Requires []Capability `json:"requires,omitempty"`
+	// Shared names what this step and those of other targets change together,
+	// by ARN or another name that is unique in the case: the one deny policy of
+	// a role, an Auto Scaling group's size. Steps of a run that name the same thing are never at work
+	// at once, from the reading of their state before to their outcome, undone or done.
+	Shared []string `json:"shared,omitempty"`
 	// Impact of these changes; never worse than Spec.Impact.
 	Impact   Impact     `json:"impact"`
 	Residual []Exposure `json:"residual,omitempty"` // expected after the step

@@ -411,7 +411,7 @@ func (b *bench) run(pb incident.Playbook, targets ...incident.Target) *incident.
 
 func (b *bench) start(pb incident.Playbook, plan incident.Plan, id string) *incident.RunState {
 	b.t.Helper()
-	outcome, err := b.runner.Start(b.t.Context(), testCase, pb, plan, id)
+	outcome, err := b.runner.Start(b.t.Context(), b.journal.fold(b.t), pb, plan, id)
 	if err != nil {
 		b.t.Fatal(err)
 	}

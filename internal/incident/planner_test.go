@@ -233,7 +233,7 @@ func TestTheDigestCoversWhatIsApprovedAndNothingElse(t *testing.T) {
 	altered.Steps = append([]incident.StepPlan(nil), first.Steps...)
 	altered.Steps[0].Impact = incident.ReadOnly
 	var refused *incident.RefusedError
-	if _, err := b.runner.Start(context.Background(), testCase, pb, altered, "run-1"); !errors.As(err, &refused) {
+	if _, err := b.runner.Start(context.Background(), b.journal.fold(t), pb, altered, "run-1"); !errors.As(err, &refused) {
 		t.Errorf("a plan altered after planning was started: %v", err)
 	}
 }

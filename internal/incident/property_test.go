@@ -107,7 +107,7 @@ func (b *bench) proceed(pb incident.Playbook, plan incident.Plan) (incident.Outc
 	s := b.journal.fold(b.t)
 	switch r := s.Run("run-1"); {
 	case r == nil:
-		return b.runner.Start(b.t.Context(), testCase, pb, plan, "run-1")
+		return b.runner.Start(b.t.Context(), s, pb, plan, "run-1")
 	case r.Outcome == incident.OutcomeSucceeded: // killed once that was committed
 		return r.Outcome, nil
 	}

@@ -32,7 +32,7 @@ func (p Planner) Release(ctx context.Context, s *State, targets []Target, force 
 		}
 		plan.Steps = append(plan.Steps, steps...)
 	}
-	if err := p.proposeUndo(ctx, s.Case, plan.Steps); err != nil {
+	if err := p.proposeUndo(ctx, s, plan.Steps); err != nil {
 		return Plan{}, err
 	}
 	plan.Digest = plan.digest()
@@ -112,7 +112,11 @@ func (l LiveStep) undo(force bool) *Undo {
 // proposeUndo asks the actions what undoing would change. A step that comes
 // after the undoing of another step of the same action has no proposal yet:
 // what that one set would look like a change by someone else.
-func (p Planner) proposeUndo(ctx context.Context, c Case, steps []StepPlan) error {
+func (p Planner) proposeUndo(ctx context.Context, s *State, steps []StepPlan) error {
+	shared, undone := sharersOf(steps), make(map[runStep]bool, len(steps))
+	for _, step := range steps {
+		undone[step.undone()] = true
+	}
 	var known []*StepPlan
 	for i, step := range steps {
 		before := graphOn(step.Target, steps).ancestors(step.ID)
@@ -126,7 +130,10 @@ func (p Planner) proposeUndo(ctx context.Context, c Case, steps []StepPlan) erro
 	err := each(len(known), func(i int) error {
 		step := known[i]
 		action := p.Registry[step.Action]
-		proposal, err := planned(p.stepContext(ctx, *step), action, p.request(c, *step))
+		req := p.request(s.Case, *step)
+		step.Undo.Held = s.held(step.shared(), func(h runStep) bool { return undone[h] })
+		req.Sharing = shared.targets(step.Target, step.shared(), func(StepKey) bool { return true })
+		proposal, err := planned(p.stepContext(ctx, *step), action, req)
 		if errors.As(err, &drifts[i]) {
 			return nil
 		}

@@ -144,7 +144,7 @@ func TestAReleaseKilledAtAnyMomentIsFinishedByItsResume(t *testing.T) {
 		b.run(pb)
 		plan := b.planRelease()
 		b.life.dies = b.life.moments + moment
-		_, err := b.runner.Start(t.Context(), testCase, incident.Playbook{}, plan, "release-1")
+		_, err := b.runner.Start(t.Context(), b.journal.fold(t), incident.Playbook{}, plan, "release-1")
 		if err == nil {
 			if moment < 20 {
 				t.Fatalf("only %d moments", moment)
@@ -173,7 +173,7 @@ func TestWhatAKilledRunWasAtIsUndoneAsUnknown(t *testing.T) {
 	b := newBench(t)
 	pb := playbook(step("a", "additive"))
 	b.life.dies = b.life.moments + 6 // after the effect of a
-	if _, err := b.runner.Start(t.Context(), testCase, pb, b.plan(pb), "run-1"); err == nil {
+	if _, err := b.runner.Start(t.Context(), b.journal.fold(t), pb, b.plan(pb), "run-1"); err == nil {
 		t.Fatal("survived")
 	}
 	b.life.dies, b.life.dead = 0, false

@@ -49,14 +49,16 @@ type Question struct {
 // anchorLimit bounds an anchor's try: containment goes on without it.
 const anchorLimit = time.Minute
 
-// Start journals run.started and executes the plan. It returns when every step
+// Start journals run.started and executes the plan, in the case that s, the
+// fold of its journal, says. It returns when every step
 // has settled, or ctx is cancelled and the calls in flight are over
 // (OutcomeInterrupted), or the journal refuses an entry: then the outcome is
 // interrupted too, and the error says why. A step's failure is an outcome,
 // not an error; where a step was not approved and none was begun, the outcome is
-// refused. With an error and outcome refused nothing was journaled.
-func (r *Runner) Start(ctx context.Context, c Case, pb Playbook, plan Plan, run string) (Outcome, error) {
-	if err := r.check(c, pb, plan); err != nil {
+// refused. With an error and outcome refused nothing was journaled. The caller MUST NOT use s
+// while it runs; afterwards s is the fold up to the run's end, but for entries that others appended.
+func (r *Runner) Start(ctx context.Context, s *State, pb Playbook, plan Plan, run string) (Outcome, error) {
+	if err := r.check(s.Case, pb, plan); err != nil {
 		return OutcomeRefused, err
 	}
 	if ctx.Err() != nil {
@@ -65,8 +67,7 @@ func (r *Runner) Start(ctx context.Context, c Case, pb Playbook, plan Plan, run 
 	if plan.Digest != plan.digest() {
 		return OutcomeRefused, &RefusedError{Reason: "the plan is not the one its digest " + plan.Digest + " was made of"}
 	}
-	state := &State{Case: c, partial: true}
-	e := r.execution(ctx, state, pb, run)
+	e := r.execution(ctx, s, pb, run)
 	defer e.cancel(nil)
 	e.append(Draft{Type: EntryRunStarted, Run: run, Data: RunStarted{Kind: plan.Kind, Plan: plan, Source: pb.Source, Inputs: plan.Inputs}})
 	return e.run()
@@ -140,7 +141,8 @@ type execution struct {
 	id     string
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	slots  chan struct{}
+	turns  *turns
+	shared sharers // the plan's
 
 	mu      sync.Mutex
 	state   *State
@@ -155,7 +157,7 @@ func (r *Runner) execution(ctx context.Context, s *State, pb Playbook, run strin
 	if n <= 0 {
 		n = parallel
 	}
-	e.slots = make(chan struct{}, n)
+	e.turns = newTurns(n)
 	return e
 }
 
@@ -207,6 +209,7 @@ func (e *execution) schedule() {
 	if run == nil {
 		return // its first entry was refused
 	}
+	e.shared = sharersOf(run.Plan.Steps)
 	settled, started := make(map[StepKey]bool), make(map[StepKey]bool)
 	stopped := make(map[Target]string) // why no further step of the target starts
 	ready := func(s StepPlan) bool {
@@ -214,7 +217,7 @@ func (e *execution) schedule() {
 	}
 	done := make(chan StepPlan)
 	for busy := 0; ; busy-- {
-		for _, step := range run.Plan.Steps {
+		for rank, step := range run.Plan.Steps {
 			switch k := step.Key(); {
 			case started[k] || e.ctx.Err() != nil:
 			case e.kept(k):
@@ -226,7 +229,7 @@ func (e *execution) schedule() {
 				started[k] = true
 				busy++
 				go func() {
-					e.step(step)
+					e.step(step, rank)
 					done <- step
 				}()
 			}

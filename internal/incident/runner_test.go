@@ -149,9 +149,9 @@ func TestWhatWasNotPlannedOrApprovedIsNotBegun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			c, pb, plan := testCase, pb, b.plan(pb)
-			change(b, &c, &pb, &plan)
-			outcome, err := b.runner.Start(t.Context(), c, pb, plan, "run-1")
+			pb, plan, state := pb, b.plan(pb), b.journal.fold(t)
+			change(b, &state.Case, &pb, &plan)
+			outcome, err := b.runner.Start(t.Context(), state, pb, plan, "run-1")
 			var refused *incident.RefusedError
 			if outcome != incident.OutcomeRefused || !errors.As(err, &refused) || len(b.journal.entries) != 1 {
 				t.Errorf("got %s, %v, %d entries", outcome, err, len(b.journal.entries))
@@ -192,7 +192,7 @@ func TestAnInterruptedStepIsUnknownAndTriedAgainFromItsFirstStateBefore(t *testi
 	first := step("a", "disruptive")
 	first.With = map[string]incident.Expr{"number": literal(5)}
 	pb := playbook(first, step("b", "additive", "a"))
-	outcome, err := b.runner.Start(ctx, testCase, pb, b.plan(pb), "run-1")
+	outcome, err := b.runner.Start(ctx, b.journal.fold(t), pb, b.plan(pb), "run-1")
 	if err != nil || outcome != incident.OutcomeInterrupted {
 		t.Fatalf("got %s, %v", outcome, err)
 	}
@@ -226,7 +226,7 @@ func TestAnInterruptWhileWaitingLeavesTheQuestionOpen(t *testing.T) {
 		return incident.Approval{}, ctx.Err()
 	}
 	pb := playbook(step("a", "disruptive"))
-	if outcome, err := b.runner.Start(ctx, testCase, pb, b.plan(pb), "run-1"); err != nil || outcome != incident.OutcomeInterrupted {
+	if outcome, err := b.runner.Start(ctx, b.journal.fold(t), pb, b.plan(pb), "run-1"); err != nil || outcome != incident.OutcomeInterrupted {
 		t.Fatalf("got %s, %v", outcome, err)
 	}
 	wantEqual(t, "states", states(b.journal.fold(t).Run("run-1")), []string{"a pending"})
@@ -242,7 +242,7 @@ func TestWhatIsDoneWhenTheInterruptComesStaysDone(t *testing.T) {
 		return incident.Result{}, nil
 	}
 	pb := playbook(step("a", "additive"), step("b", "additive", "a"))
-	if outcome, err := b.runner.Start(ctx, testCase, pb, b.plan(pb), "run-1"); err != nil || outcome != incident.OutcomeInterrupted {
+	if outcome, err := b.runner.Start(ctx, b.journal.fold(t), pb, b.plan(pb), "run-1"); err != nil || outcome != incident.OutcomeInterrupted {
 		t.Fatalf("got %s, %v", outcome, err)
 	}
 	wantEqual(t, "states", states(b.journal.fold(t).Run("run-1")), []string{"a succeeded", "b pending"})
@@ -254,7 +254,7 @@ func TestAnApprovalHoldsOverAResume(t *testing.T) {
 	b.runner.Ask = questions(&asked)
 	pb := playbook(step("a", "disruptive"))
 	b.life.dies = b.life.moments + 6 // run.started, step.waiting and approval are committed
-	if _, err := b.runner.Start(t.Context(), testCase, pb, b.plan(pb), "run-1"); !errors.Is(err, errKilled) {
+	if _, err := b.runner.Start(t.Context(), b.journal.fold(t), pb, b.plan(pb), "run-1"); !errors.Is(err, errKilled) {
 		t.Fatalf("got %v", err)
 	}
 	b.life.dies, b.life.dead = 0, false
@@ -296,7 +296,7 @@ func TestNothingIsDoneThatTheJournalRefuses(t *testing.T) {
 				}
 				return nil
 			}
-			outcome, err := b.runner.Start(t.Context(), testCase, pb, plan, "run-1")
+			outcome, err := b.runner.Start(t.Context(), b.journal.fold(t), pb, plan, "run-1")
 			if outcome != incident.OutcomeInterrupted || !errors.Is(err, full) {
 				t.Errorf("got %s, %v", outcome, err)
 			}
@@ -460,7 +460,7 @@ func TestARefusalOfTheJournalStopsWhatIsUnderWay(t *testing.T) {
 		<-underWay
 		return incident.Result{}, nil
 	}
-	if _, err := b.runner.Start(t.Context(), testCase, pb, b.plan(pb), "run-1"); !errors.Is(err, full) {
+	if _, err := b.runner.Start(t.Context(), b.journal.fold(t), pb, b.plan(pb), "run-1"); !errors.Is(err, full) {
 		t.Fatalf("got %v", err)
 	}
 	s := b.journal.fold(t)

@@ -16,7 +16,7 @@ type State struct {
 	// Owed is the last checkpoint that could not be anchored; nil when none is owed.
 	Owed *AnchorOwed
 
-	partial bool // the state of a run just begun: it knows no other
+	holders map[string]map[runStep]bool // live steps, by what they name as shared
 }
 
 // NewState returns the state of an empty journal.
@@ -152,6 +152,14 @@ func (s *State) add(e Entry) error {
 	if err := r.add(e); err != nil {
 		return err
 	}
+	if e.Type == EntryStepIntent && r.Kind == KindRun {
+		k, status, err := r.step(e)
+		if err != nil {
+			return err
+		}
+		s.hold(runStep{r.ID, k}, status.Intent.Proposal.Shared)
+		return nil
+	}
 	if e.Type == EntryStepOutcome && r.Kind == KindRelease {
 		return s.revert(r, e)
 	}
@@ -199,15 +207,14 @@ func (s *State) revert(release *RunState, e Entry) error {
 	if step.Undo == nil {
 		return fmt.Errorf("step %s of a release undoes nothing", key)
 	}
-	if s.partial {
-		return nil
-	}
-	undone := s.Run(step.Undo.Run)
-	if undone == nil || undone.Steps[StepKey{key.Target, step.Undo.Step}] == nil {
+	undone := step.undone()
+	run := s.Run(undone.run)
+	if run == nil || run.Steps[undone.key] == nil {
 		return fmt.Errorf("step %s undoes step %s of run %s, which does not exist", key, step.Undo.Step, step.Undo.Run)
 	}
-	status = undone.Steps[StepKey{key.Target, step.Undo.Step}]
+	status = run.Steps[undone.key]
 	status.State, status.RevertedBy = Reverted, release.ID
+	s.drop(undone, step.Undo.Proposal.Shared)
 	return nil
 }
 

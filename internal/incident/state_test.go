@@ -71,7 +71,7 @@ func TestWhatADeadHolderWasAtIsUnknown(t *testing.T) {
 	b := newBench(t)
 	pb := playbook(step("a", "additive"))
 	b.life.dies = b.life.moments + 5 // before the effect of a
-	if _, err := b.runner.Start(t.Context(), testCase, pb, b.plan(pb), "run-1"); err == nil {
+	if _, err := b.runner.Start(t.Context(), b.journal.fold(t), pb, b.plan(pb), "run-1"); err == nil {
 		t.Fatal("survived")
 	}
 	s := b.journal.fold(t)

@@ -19,9 +19,18 @@ func token(caseID, run string, k StepKey) string {
 
 // step takes one step from pending to settled. Where it is interrupted it
 // leaves no outcome: what happened is unknown, and a resume tries again.
-func (e *execution) step(step StepPlan) {
+// Its turn lasts until the outcome is journaled: whoever shares something
+// with it must see whether it was done or undone.
+func (e *execution) step(step StepPlan, rank int) {
 	ctx := WithStep(e.ctx, StepRef{Run: e.id, Step: step.ID, Target: step.Target.String()})
-	outcome, err := e.attempt(ctx, step)
+	keys := step.shared()
+	if first := e.status(step.Key()).Intent; first != nil {
+		keys = union(keys, first.Proposal.Shared)
+	}
+	t := e.turns.at(rank, keys)
+	t.enter()
+	defer t.leave()
+	outcome, err := e.attempt(ctx, step, t)
 	switch {
 	case err == nil:
 		e.settle(step, outcome)
@@ -54,18 +63,17 @@ func (e *execution) count(step StepPlan) {
 }
 
 // attempt tries the step once. Its error is the step's failure, or the
-// interrupt. It holds one of the places at work all the while, so that nothing
+// interrupt. It has its turn all the while, so that nothing
 // lies between the reading of the state before and the act, except while it
 // waits for an answer.
-func (e *execution) attempt(ctx context.Context, step StepPlan) (StepOutcome, error) {
-	e.acquire()
-	defer e.release()
+func (e *execution) attempt(ctx context.Context, step StepPlan, t *turn) (StepOutcome, error) {
 	spec, _ := e.Registry.Spec(step.Action)
 	status := e.status(step.Key())
 	req := e.request(step, status)
 	var proposal Proposal
 	if status.Intent != nil {
 		req.Resumed, req.Inputs, proposal = true, spec.typed(status.Intent.Inputs), status.Intent.Proposal
+		req.Undo, req.Sharing = e.others(step, t)
 	} else {
 		why, inputs, err := e.decide(step, spec)
 		if err != nil {
@@ -75,7 +83,7 @@ func (e *execution) attempt(ctx context.Context, step StepPlan) (StepOutcome, er
 			return StepOutcome{State: Skipped, Skip: SkipCondition, Reason: why}, nil
 		}
 		req.Inputs = inputs
-		agreed, answer, err := e.agree(ctx, step, req)
+		agreed, answer, err := e.agree(ctx, step, &req, t)
 		if err != nil {
 			return StepOutcome{}, err
 		}
@@ -101,11 +109,27 @@ func rejection(a Approval) string {
 	return reason
 }
 
-// acquire waits for a place among the steps at work. After an interrupt one
-// comes free as soon as a call in flight is over.
-func (e *execution) acquire() { e.slots <- struct{}{} }
-
-func (e *execution) release() { <-e.slots }
+// others tells, now that the step has its turn, who else is at what it shares.
+func (e *execution) others(step StepPlan, t *turn) (*Undo, []Target) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	run := e.state.Run(e.id)
+	toCome := func(k StepKey) bool {
+		switch run.Steps[k].State {
+		case Pending, Waiting, Running, Unknown:
+			return true
+		default:
+			return false
+		}
+	}
+	sharing := e.shared.targets(step.Target, t.keys, toCome)
+	if step.Undo == nil {
+		return nil, sharing
+	}
+	undo, self := *step.Undo, step.undone()
+	undo.Held = e.state.held(t.keys, func(h runStep) bool { return h == self })
+	return &undo, sharing
+}
 
 func (e *execution) request(step StepPlan, status StepStatus) Request {
 	k := step.Key()
@@ -118,7 +142,7 @@ func (e *execution) request(step StepPlan, status StepStatus) Request {
 	e.mu.Unlock()
 	return Request{
 		Case: c, Run: e.id, Step: step.ID, Target: step.Target, Inputs: step.Inputs,
-		Token: token(c.ID, e.id, k), Planned: step.Proposal, Undo: step.Undo, Clock: e.Clock,
+		Token: token(c.ID, e.id, k), Planned: step.Proposal, Clock: e.Clock,
 		Progress: func(p Progress) {
 			if e.Progress != nil {
 				p.Run, p.Step, p.Target = e.id, step.ID, step.Target.String()
@@ -199,19 +223,24 @@ func (e *execution) scope(t Target) (Scope, error) {
 // agree plans the step anew and asks where its rule says so and what was
 // approved does not cover what would be done now. After an answer that took
 // its time it looks again, until what it would do is what was approved.
-func (e *execution) agree(ctx context.Context, step StepPlan, req Request) (Proposal, Approval, error) {
+func (e *execution) agree(ctx context.Context, step StepPlan, req *Request, t *turn) (Proposal, Approval, error) {
 	for {
-		proposal, err := e.replan(ctx, step, req)
+		req.Undo, req.Sharing = e.others(step, t)
+		proposal, err := e.replan(ctx, step, *req)
 		if err != nil {
 			return Proposal{}, Approval{}, err
+		}
+		if !t.has(proposal.Shared) { // what was read may be another step's halfway
+			t.leave()
+			t.keys = union(t.keys, proposal.Shared)
+			t.enter()
+			continue
 		}
 		why, covered := e.covered(step, proposal)
 		if covered {
 			return proposal, Approval{Approved: true}, nil
 		}
-		e.release()
-		answer, err := e.ask(ctx, step, proposal, why)
-		e.acquire()
+		answer, err := e.ask(ctx, step, proposal, why, t)
 		if err != nil || !answer.Approved || answer.How == HowYes {
 			return proposal, answer, err
 		}
@@ -277,7 +306,7 @@ func unseen(shown, now []Change) string {
 }
 
 // ask journals the question, puts it to whoever can answer, and journals the answer.
-func (e *execution) ask(ctx context.Context, step StepPlan, p Proposal, why string) (Approval, error) {
+func (e *execution) ask(ctx context.Context, step StepPlan, p Proposal, why string, t *turn) (Approval, error) {
 	e.mu.Lock()
 	digest := e.state.Run(e.id).Plan.Digest
 	e.mu.Unlock()
@@ -285,7 +314,7 @@ func (e *execution) ask(ctx context.Context, step StepPlan, p Proposal, why stri
 	if err != nil {
 		return Approval{}, err
 	}
-	answer, err := e.answer(ctx, Question{Run: e.id, Step: step, Proposal: p, Digest: digest, Why: why})
+	answer, err := e.answer(ctx, Question{Run: e.id, Step: step, Proposal: p, Digest: digest, Why: why}, t)
 	if err != nil {
 		return Approval{}, fmt.Errorf("asking for approval: %w", err)
 	}
@@ -301,13 +330,16 @@ func (e *execution) ask(ctx context.Context, step StepPlan, p Proposal, why stri
 	return answer, e.append(e.draft(step, EntryApproval, answer))
 }
 
-func (e *execution) answer(ctx context.Context, q Question) (Approval, error) {
+// answer gives the turn to others while somebody thinks.
+func (e *execution) answer(ctx context.Context, q Question, t *turn) (Approval, error) {
 	if a := e.Approved; a != nil && a.How == HowYes {
 		return *a, nil
 	}
 	if e.Ask == nil {
 		return Approval{}, WithHint(errors.New("nobody is there to answer"), "run with --yes, or with --digest and the digest that plan shows")
 	}
+	t.leave()
+	defer t.enter()
 	return e.Ask(ctx, q)
 }
 
@@ -333,7 +365,7 @@ func (e *execution) try(ctx context.Context, step StepPlan, req Request, p Propo
 	if e.ctx.Err() != nil {
 		return StepOutcome{}, context.Cause(e.ctx)
 	}
-	intent := StepIntent{Action: step.Action, Inputs: req.Inputs, Proposal: p, Token: req.Token, Try: n, Undo: step.Undo}
+	intent := StepIntent{Action: step.Action, Inputs: req.Inputs, Proposal: p, Token: req.Token, Try: n, Undo: req.Undo}
 	if err := e.append(e.draft(step, EntryStepIntent, intent)); err != nil {
 		return StepOutcome{}, err
 	}

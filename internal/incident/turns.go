@@ -1,0 +1,87 @@
+package incident
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// turns decide who works: so many steps at once, and never two that name the
+// same shared thing. A step gets its place and its keys together or waits with
+// neither, so no two steps can wait for each other. Who comes first in the
+// plan goes first: targets that were begun early are done early.
+type turns struct {
+	mu    sync.Mutex
+	free  int
+	taken map[string]bool
+	queue []*turn // those that wait, by rank
+}
+
+func newTurns(places int) *turns {
+	return &turns{free: places, taken: make(map[string]bool)}
+}
+
+// turn is one step's; it belongs to the step's goroutine.
+type turn struct {
+	of    *turns
+	rank  int           // the step's place in the plan
+	keys  []string      // sorted
+	begin chan struct{} // closed when the turn has come
+}
+
+// at returns the turn of the step of this rank. It has not come yet.
+func (ts *turns) at(rank int, keys []string) *turn {
+	return &turn{of: ts, rank: rank, keys: union(keys)}
+}
+
+// enter waits until the turn has come. After an interrupt it does come, as soon
+// as calls in flight are over.
+func (t *turn) enter() {
+	ts := t.of
+	ts.mu.Lock()
+	t.begin = make(chan struct{})
+	i, _ := slices.BinarySearchFunc(ts.queue, t, func(a, b *turn) int { return cmp.Compare(a.rank, b.rank) })
+	ts.queue = slices.Insert(ts.queue, i, t)
+	ts.next()
+	ts.mu.Unlock()
+	<-t.begin
+}
+
+// leave ends the turn.
+func (t *turn) leave() {
+	ts := t.of
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.free++
+	for _, k := range t.keys {
+		delete(ts.taken, k)
+	}
+	ts.next()
+}
+
+// has reports whether the turn covers the keys.
+func (t *turn) has(keys []string) bool {
+	return !slices.ContainsFunc(keys, func(k string) bool { return !slices.Contains(t.keys, k) })
+}
+
+// next lets in whoever can go. Held: mu.
+func (ts *turns) next() {
+	ts.queue = slices.DeleteFunc(ts.queue, func(t *turn) bool {
+		if ts.free == 0 || slices.ContainsFunc(t.keys, func(k string) bool { return ts.taken[k] }) {
+			return false
+		}
+		ts.free--
+		for _, k := range t.keys {
+			ts.taken[k] = true
+		}
+		close(t.begin)
+		return true
+	})
+}
+
+// union is sorted and holds each text once.
+func union(lists ...[]string) []string {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
