@@ -39,8 +39,10 @@ type Item struct {
 	// bytes of ours (a snapshot, an AMI).
 	SHA256 string `json:"sha256,omitempty"`
 	Bytes  int64  `json:"bytes,omitempty"` // as stored
-	// ContentSHA256 and ContentBytes are of what the object decompresses to.
+	// ContentSHA256 and ContentBytes are of what the object decompresses to; of
+	// a disk image, those of the raw disk, and ContentRoot is Image.Root.
 	ContentSHA256 string    `json:"content_sha256,omitempty"`
+	ContentRoot   string    `json:"content_root,omitempty"`
 	ContentBytes  int64     `json:"content_bytes,omitempty"`
 	Mode          string    `json:"mode,omitempty"` // GOVERNANCE, COMPLIANCE, governance, none
 	RetainUntil   time.Time `json:"retention_until,omitzero"`
@@ -63,7 +65,7 @@ type Object struct {
 	Location    string
 	Version     string
 	Bytes       int64
-	SHA256      string // hexadecimal, of the whole object
+	SHA256      string // hexadecimal, of the whole object; may be empty for one that Resumable made
 	Mode        string // GOVERNANCE, COMPLIANCE; none where the store can't lock
 	RetainUntil time.Time
 	LegalHold   bool

@@ -1,0 +1,109 @@
+package evidence
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// Tree is a Merkle tree over the SHA-256 of each block of a disk, in order: RFC
+// 6962, 2.1, with those 32 bytes as a leaf's data. It is kept as the roots of the complete
+// subtrees that make it up, a few hundred bytes for any disk, and its JSON can be journaled. The zero Tree is empty.
+type Tree struct {
+	size  int64
+	roots [][sha256.Size]byte // of the complete subtrees, the largest first
+}
+
+func leaf(sum [sha256.Size]byte) [sha256.Size]byte {
+	return sha256.Sum256(append([]byte{0}, sum[:]...))
+}
+
+func node(left, right [sha256.Size]byte) [sha256.Size]byte {
+	var b [1 + 2*sha256.Size]byte
+	b[0] = 1
+	copy(b[1:], left[:])
+	copy(b[1+sha256.Size:], right[:])
+	return sha256.Sum256(b[:])
+}
+
+// Len is the number of blocks.
+func (t *Tree) Len() int64 { return t.size }
+
+// Add appends a block.
+func (t *Tree) Add(sum [sha256.Size]byte) { t.push(leaf(sum), 1) }
+
+// push appends a complete subtree over n blocks, a power of two that divides the size.
+func (t *Tree) push(root [sha256.Size]byte, n int64) {
+	for ; t.size&n != 0; n <<= 1 { // the last subtree is as large: they make one
+		root = node(t.roots[len(t.roots)-1], root)
+		t.roots = t.roots[:len(t.roots)-1]
+		t.size -= n
+	}
+	t.roots = append(t.roots, root)
+	t.size += n
+}
+
+// zeroBlock is the SHA-256 of a block of zeros.
+var zeroBlock = sha256.Sum256(make([]byte, BlockBytes))
+
+// ZeroBlock is the SHA-256 of a block of zeros.
+func ZeroBlock() [sha256.Size]byte { return zeroBlock }
+
+// AddZeros appends n blocks of zeros, a subtree at a time: a hole of any size
+// takes a few dozen hashes.
+func (t *Tree) AddZeros(n int64) {
+	for n > 0 {
+		root, size := leaf(zeroBlock), int64(1)
+		for size*2 <= n && t.size&(size*2-1) == 0 {
+			root, size = node(root, root), size*2
+		}
+		t.push(root, size)
+		n -= size
+	}
+}
+
+// Root is the tree's hash, hexadecimal.
+func (t *Tree) Root() string {
+	if len(t.roots) == 0 {
+		empty := sha256.Sum256(nil)
+		return hex.EncodeToString(empty[:])
+	}
+	root := t.roots[len(t.roots)-1]
+	for i := len(t.roots) - 2; i >= 0; i-- {
+		root = node(t.roots[i], root)
+	}
+	return hex.EncodeToString(root[:])
+}
+
+// treeJSON is a Tree on its way through a journal.
+type treeJSON struct {
+	Size  int64    `json:"size"`
+	Roots []string `json:"roots,omitempty"`
+}
+
+// MarshalJSON writes the tree's state.
+func (t Tree) MarshalJSON() ([]byte, error) {
+	j := treeJSON{Size: t.size}
+	for _, r := range t.roots {
+		j.Roots = append(j.Roots, hex.EncodeToString(r[:]))
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (t *Tree) UnmarshalJSON(b []byte) error {
+	var j treeJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	t.size, t.roots = j.Size, nil
+	for _, s := range j.Roots {
+		raw, err := hex.DecodeString(s)
+		if err != nil || len(raw) != sha256.Size {
+			return fmt.Errorf("%q is not a SHA-256", s)
+		}
+		t.roots = append(t.roots, [sha256.Size]byte(raw))
+	}
+	return nil
+}
