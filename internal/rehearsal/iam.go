@@ -16,6 +16,7 @@ import (
 type iamState struct {
 	Roles    map[string]*role            `json:"roles,omitempty"`
 	Profiles map[string]*instanceProfile `json:"profiles,omitempty"`
+	Users    map[string]*iamUser         `json:"users,omitempty"`
 	Keys     []*accessKey                `json:"keys,omitempty"`
 }
 
@@ -30,6 +31,7 @@ type role struct {
 	Inline      map[string]string `json:"inline,omitempty"`
 	Attached    []string          `json:"attached,omitempty"` // ARNs
 	Tags        map[string]string `json:"tags,omitempty"`
+	Used        time.Time         `json:"used,omitzero"` // last
 }
 
 func (ops operations) iam() {
@@ -54,8 +56,7 @@ func (ops operations) iam() {
 	on(ops, iamGetInstanceProfile)
 	on(ops, iamListInstanceProfiles)
 	on(ops, iamListInstanceProfilesForRole)
-	on(ops, iamListAccessKeys)
-	on(ops, iamUpdateAccessKey)
+	ops.iamUsers()
 }
 
 // iamName is what IAM allows in the name of a role, policy or profile.
@@ -186,7 +187,10 @@ func iamGetRole(c *call, in *iam.GetRoleInput) (*iam.GetRoleOutput, error) {
 		return nil, err
 	}
 	out := r.aws(c.world)
-	out.Description, out.Tags = nilIfEmpty(r.Description), iamTags(r.Tags)
+	out.Description, out.Tags, out.RoleLastUsed = nilIfEmpty(r.Description), iamTags(r.Tags), &types.RoleLastUsed{}
+	if !r.Used.IsZero() {
+		out.RoleLastUsed = &types.RoleLastUsed{LastUsedDate: &r.Used, Region: &c.Region}
+	}
 	return &iam.GetRoleOutput{Role: &out}, nil
 }
 

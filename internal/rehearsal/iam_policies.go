@@ -158,13 +158,7 @@ func iamPutRolePolicy(c *call, in *iam.PutRolePolicyInput) (*iam.PutRolePolicyOu
 	if err := checkRolePolicy(document); err != nil {
 		return nil, err
 	}
-	size := policySize(document)
-	for other, d := range r.Inline {
-		if other != name {
-			size += policySize(d)
-		}
-	}
-	if size > inlinePolicyLimit {
+	if inlineSize(r.Inline, name, document) > inlinePolicyLimit {
 		return nil, iamLimit("Maximum policy size of %d bytes exceeded for role %s", inlinePolicyLimit, r.Name)
 	}
 	put(&r.Inline, name, document)

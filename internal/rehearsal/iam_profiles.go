@@ -19,14 +19,6 @@ type instanceProfile struct {
 	Tags    map[string]string `json:"tags,omitempty"`
 }
 
-// accessKey is a key as ListAccessKeys shows it: there is no secret.
-type accessKey struct {
-	User    string    `json:"user"`
-	ID      string    `json:"id"`
-	Status  string    `json:"status"`
-	Created time.Time `json:"created"`
-}
-
 // instanceProfile finds a profile by its name or ARN; nil where there is none.
 func (w *world) instanceProfile(nameOrARN string) *instanceProfile {
 	if p := w.IAM.Profiles[nameOrARN]; p != nil {
@@ -167,31 +159,4 @@ func iamListInstanceProfilesForRole(c *call, in *iam.ListInstanceProfilesForRole
 		out.InstanceProfiles = append(out.InstanceProfiles, p.aws(c.world))
 	}
 	return out, nil
-}
-
-// https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListAccessKeys.html
-func iamListAccessKeys(c *call, in *iam.ListAccessKeysInput) (*iam.ListAccessKeysOutput, error) {
-	out := &iam.ListAccessKeysOutput{AccessKeyMetadata: []types.AccessKeyMetadata{}}
-	for _, k := range c.IAM.Keys {
-		if k.User == aws.ToString(in.UserName) {
-			out.AccessKeyMetadata = append(out.AccessKeyMetadata, types.AccessKeyMetadata{
-				UserName: &k.User, AccessKeyId: &k.ID, Status: types.StatusType(k.Status), CreateDate: &k.Created,
-			})
-		}
-	}
-	if in.UserName != nil && len(out.AccessKeyMetadata) == 0 { // a user is here by its keys alone
-		return nil, noSuchEntity("The user with name %s cannot be found.", *in.UserName)
-	}
-	return out, nil
-}
-
-// https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateAccessKey.html
-func iamUpdateAccessKey(c *call, in *iam.UpdateAccessKeyInput) (*iam.UpdateAccessKeyOutput, error) {
-	for _, k := range c.IAM.Keys {
-		if k.ID == aws.ToString(in.AccessKeyId) && (in.UserName == nil || k.User == *in.UserName) {
-			k.Status = string(in.Status)
-			return &iam.UpdateAccessKeyOutput{}, nil
-		}
-	}
-	return nil, noSuchEntity("The Access Key with id %s cannot be found.", aws.ToString(in.AccessKeyId))
 }

@@ -51,6 +51,7 @@ func (i *intruder) tick(w *world) bool {
 	}
 	if event.Code == "" {
 		i.Last, i.Refused = w.Now, 0
+		w.IAM.Roles[i.Role].Used = w.Now.Truncate(time.Second)
 	} else {
 		i.Refused++
 	}
@@ -81,13 +82,18 @@ func (i *intruder) deniedBy(w *world) bool {
 		"aws:userid":         r.ID + ":" + i.Instance,
 		"aws:sourceip":       i.From,
 	}
-	for _, name := range sortedKeys(r.Inline) {
-		statements, err := parsePolicy(r.Inline[name])
+	return denies(r.Inline, "ssm:DescribeParameters", session)
+}
+
+// denies reports whether one of the policies denies the action to a request with these condition keys.
+func denies(policies map[string]string, action string, request map[string]string) bool {
+	for _, name := range sortedKeys(policies) {
+		statements, err := parsePolicy(policies[name])
 		if err != nil {
-			continue // PutRolePolicy would not have taken it
+			continue // IAM would not have taken it
 		}
 		for _, s := range statements {
-			if s.Effect == "Deny" && s.covers("ssm:DescribeParameters") && s.holds(session) {
+			if s.Effect == "Deny" && s.covers(action) && s.holds(request) {
 				return true
 			}
 		}
@@ -142,17 +148,19 @@ func like(pattern, s string) bool {
 
 // String says how far the intruder gets.
 func (i *intruder) String() string {
-	text := "stolen credentials of role " + i.Role
+	return "stolen credentials of role " + i.Role + howFar(i.Last, i.Refused)
+}
+
+// howFar says whether what was stolen works: when last, and how often it was refused since.
+func howFar(last time.Time, refused int) string {
 	switch {
-	case i.Last.IsZero() && i.Refused == 0:
-		text += " not used since the alert"
-	case i.Last.IsZero():
-		text += " refused since the alert"
+	case last.IsZero() && refused == 0:
+		return " not used since the alert"
+	case last.IsZero():
+		return " refused since the alert"
+	case refused > 0:
+		return " last worked at " + last.Format(time.TimeOnly) + ", refused since"
 	default:
-		text += " last worked at " + i.Last.Format(time.TimeOnly)
-		if i.Refused > 0 {
-			text += ", refused since"
-		}
+		return " last worked at " + last.Format(time.TimeOnly)
 	}
-	return text
 }

@@ -20,8 +20,10 @@ type Overview struct {
 	Snapshots []string           `json:"snapshots"`
 	Images    []string           `json:"images"`
 	Stacks    []string           `json:"stacks"`
-	// Intruder says how far somebody with stolen credentials gets.
+	// Intruder says how far somebody gets with stolen credentials of a role, Thief
+	// with a user's access key.
 	Intruder string `json:"intruder,omitempty"`
+	Thief    string `json:"thief,omitempty"`
 	// Problem says why the account could not be read; all else is empty then.
 	Problem string `json:"problem,omitempty"`
 }
@@ -83,6 +85,9 @@ func (w *world) overview() Overview {
 	}
 	if w.Intruder != nil {
 		o.Intruder = w.Intruder.String()
+	}
+	if w.Thief != nil {
+		o.Thief = w.Thief.String()
 	}
 	for _, s := range inOrder(w.EC2.Snapshots) {
 		if s.Owner == w.Account {
@@ -175,8 +180,10 @@ func (o Overview) String() string {
 			fmt.Fprintf(&b, "  %s: %s\n", l.what, strings.Join(l.ids, ", "))
 		}
 	}
-	if o.Intruder != "" {
-		fmt.Fprintf(&b, "  intruder: %s\n", o.Intruder)
+	for _, s := range []string{o.Intruder, o.Thief} {
+		if s != "" {
+			fmt.Fprintf(&b, "  intruder: %s\n", s)
+		}
 	}
 	return b.String()
 }

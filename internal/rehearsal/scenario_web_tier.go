@@ -34,6 +34,7 @@ func webTier(w *world) error {
 	w.Suspect = suspect.ID
 	w.Alert = webAlert(w)
 	webIntrusion(w)
+	webStolenKey(w)
 	return nil
 }
 
@@ -260,5 +261,24 @@ func webIntrusion(w *world) {
 			event.Error = fmt.Sprintf("User: %s is not authorized to perform: %s:%s", session, e.service, e.name)
 		}
 		w.Trail.Events = append(w.Trail.Events, event)
+	}
+}
+
+// webStolenKey: the deployment's user has a key that was in the web server's
+// environment. The intruder has it as well, and credentials that it got with it.
+func webStolenKey(w *world) {
+	c, name := w.call("iam"), aws.String("shop-deploy")
+	must(iamCreateUser(c, &iam.CreateUserInput{UserName: name}))
+	must(iamPutUserPolicy(c, &iam.PutUserPolicyInput{UserName: name, PolicyName: aws.String("deploy"), PolicyDocument: aws.String(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:ListAllMyBuckets","s3:PutObject"],"Resource":"*"}]}`)}))
+	key := must(iamCreateAccessKey(c, &iam.CreateAccessKeyInput{UserName: name})).AccessKey
+	created := w.Now.Add(-200 * 24 * time.Hour)
+	w.IAM.Users[*name].Created, w.accessKey(*key.AccessKeyId).Created = created, created
+	w.Thief = &keyThief{User: *name, Key: *key.AccessKeyId, From: w.Intruder.From, Issued: w.Now.Add(-10 * time.Minute), Next: w.Now.Add(3 * time.Minute)}
+	for i, event := range []string{"GetCallerIdentity", "GetSessionToken"} {
+		w.Trail.Events = append(w.Trail.Events, trailEvent{
+			ID: w.uuid(), Time: w.Now.Add(time.Duration(i-11) * time.Minute), Region: w.Region, Source: "sts.amazonaws.com", Name: event, Read: true,
+			By: w.IAM.Users[*name].arn(w), Key: w.Thief.Key, From: w.Thief.From, Request: w.uuid(),
+		})
 	}
 }

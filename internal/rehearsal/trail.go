@@ -33,8 +33,9 @@ type trailEvent struct {
 	Region    string          `json:"region"`
 	Source    string          `json:"source"` // ec2.amazonaws.com
 	Name      string          `json:"name"`
-	By        string          `json:"by"`   // ARN
-	From      string          `json:"from"` // address
+	By        string          `json:"by"`            // ARN
+	Key       string          `json:"key,omitempty"` // ID of the access key, where it is known
+	From      string          `json:"from"`          // address
 	Read      bool            `json:"read,omitempty"`
 	Request   string          `json:"request,omitempty"` // ID
 	Params    json.RawMessage `json:"params,omitempty"`
@@ -211,8 +212,10 @@ func (e trailEvent) matches(in *cloudtrail.LookupEventsInput) bool {
 			return e.user() == want
 		case types.LookupAttributeKeyResourceName:
 			return slices.Contains(e.Resources, want)
+		case types.LookupAttributeKeyAccessKeyId:
+			return e.Key == want
 		default:
-			return false // no event here has an access key or a resource type
+			return false // no event here has a resource type
 		}
 	}
 	return true
@@ -227,6 +230,7 @@ func (e trailEvent) aws(w *world) types.Event {
 		EventId: &e.ID, EventName: &e.Name, EventSource: &e.Source, EventTime: &e.Time, Username: aws.String(e.user()),
 		ReadOnly: aws.String(strconv.FormatBool(e.Read)), CloudTrailEvent: aws.String(e.document(w)),
 	}
+	out.AccessKeyId = nilIfEmpty(e.Key)
 	for _, r := range e.Resources {
 		out.Resources = append(out.Resources, types.Resource{ResourceName: &r})
 	}
@@ -241,7 +245,7 @@ func (e trailEvent) document(w *world) string {
 		"awsRegion": e.Region, "sourceIPAddress": e.From, "userAgent": "rehearsal", "requestParameters": e.Params,
 		"responseElements": nil, "requestID": e.Request, "eventID": e.ID, "readOnly": e.Read, "eventType": "AwsApiCall",
 		"managementEvent": true, "recipientAccountId": w.Account, "eventCategory": "Management",
-		"userIdentity": map[string]any{"type": "AssumedRole", "arn": e.By, "accountId": w.Account},
+		"userIdentity": e.identity(w),
 	}
 	if e.Code != "" {
 		event["errorCode"], event["errorMessage"] = e.Code, e.Error
@@ -251,6 +255,18 @@ func (e trailEvent) document(w *world) string {
 		panic("rehearsal: " + err.Error())
 	}
 	return string(b)
+}
+
+// https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
+func (e trailEvent) identity(w *world) map[string]any {
+	identity := map[string]any{"type": "AssumedRole", "arn": e.By, "accountId": w.Account}
+	if strings.Contains(e.By, ":user/") {
+		identity["type"], identity["userName"] = "IAMUser", e.user()
+	}
+	if e.Key != "" {
+		identity["accessKeyId"] = e.Key
+	}
+	return identity
 }
 
 // uuid is one that the same seed gives again.

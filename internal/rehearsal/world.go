@@ -18,6 +18,7 @@ type world struct {
 	Alert    Alert  `json:"alert"`
 
 	Intruder *intruder `json:"intruder,omitempty"`
+	Thief    *keyThief `json:"thief,omitempty"`
 
 	Now         time.Time `json:"now"`              // of the last call
 	Caller      string    `json:"caller"`           // ARN
@@ -102,6 +103,7 @@ func (w *world) live() bool {
 	changed = w.ELB.tick(w) || changed
 	changed = w.Classic.tick(w) || changed
 	changed = w.AutoScaling.tick(w) || changed
+	changed = w.Thief.tick(w) || changed
 	return w.Intruder.tick(w) || changed
 }
 
