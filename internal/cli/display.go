@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -199,6 +200,11 @@ func outcomeText(who string, o incident.StepOutcome) string {
 	}
 	for _, seen := range o.Verification.Observed {
 		text += "\n            " + seen
+	}
+	var cuts strings.Builder
+	writeCuts(&cuts, "            ", o.Verification.Cuts, false)
+	if cuts.Len() > 0 {
+		text += "\n" + strings.TrimRight(cuts.String(), "\n")
 	}
 	if o.Hint != "" {
 		text += "\n            hint: " + o.Hint

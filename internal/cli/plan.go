@@ -158,6 +158,7 @@ func printStep(g *globals, s incident.StepPlan) {
 	for _, n := range s.Proposal.Notes {
 		fmt.Fprintf(g.out, "      note: %s\n", n)
 	}
+	writeCuts(g.out, "      path: ", s.Proposal.Cuts, true)
 	for _, x := range s.Proposal.Residual {
 		fmt.Fprintf(g.out, "      stays open: %s (%s)\n", x.Path, x.Reason)
 	}

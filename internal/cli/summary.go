@@ -61,6 +61,10 @@ func (g *globals) printSummary(s *runReport) error {
 	if s.ContainedAfter != nil {
 		fmt.Fprintf(&b, "contained: %.1f s after the start\n", *s.ContainedAfter)
 	}
+	if open := openPaths(s.Cuts); len(s.Cuts) > 0 {
+		fmt.Fprintf(&b, "paths: %d cut, %d open\n", len(s.Cuts)-len(open), len(open))
+		writeCuts(&b, "  ", open, false)
+	}
 	for _, x := range s.ResidualExposure {
 		fmt.Fprintf(&b, "stays open: %s (%s)\n", x.Path, x.Reason)
 	}

@@ -148,7 +148,10 @@ type Undo struct {
 	// used too: its Before is what Revert restores.
 	Proposal Proposal `json:"proposal"`
 	Result   Result   `json:"result"` // zero where no try left one
-	Force    bool     `json:"force"`
+	// Records are what the step's tries recorded (EntryStepRecord), oldest
+	// first: what was found, or about to be set, only while it was applied.
+	Records []json.RawMessage `json:"records,omitempty"`
+	Force   bool              `json:"force"`
 	// Held: another live step of the case, one that may be in effect still, names
 	// something that this step names (Proposal.Shared). It is worked out anew
 	// whenever the undo starts: the last step to be undone finds it false and

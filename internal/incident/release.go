@@ -101,7 +101,7 @@ func (l LiveStep) undo(force bool) *Undo {
 	u := &Undo{
 		Run: l.Run.ID, Step: l.Step.ID, State: l.Status.State, Inputs: l.Status.Intent.Inputs,
 		Token: l.Status.Intent.Token, Proposal: l.Status.Intent.Proposal,
-		Result: l.Status.Result, Force: force,
+		Result: l.Status.Result, Records: l.Status.Records[EntryStepRecord], Force: force,
 	}
 	if u.State == Running {
 		u.State = Unknown // whoever plans a release holds the case: nobody is at it

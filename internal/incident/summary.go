@@ -27,6 +27,8 @@ type Summary struct {
 	CleanRoom        any        `json:"clean_room"`
 	Journal          any        `json:"journal"`
 	ResidualExposure []Exposure `json:"residual_exposure"`
+	// Cuts are what became of each path, as it was read back after the cut.
+	Cuts []Cut `json:"cuts"`
 }
 
 // StepSummary is a step as the summary shows it.
@@ -48,7 +50,7 @@ func (r *RunState) Summary() Summary {
 		Type: "summary", Case: r.Plan.Case, Run: r.ID, Kind: r.Kind, Playbook: r.Plan.Playbook,
 		PlaybookDigest: r.Plan.PlaybookDigest, Digest: r.Plan.Digest, Rehearsal: r.Case.Rehearsal,
 		Outcome: r.Outcome, Error: r.Error, ContainedAfter: r.containedAfter(),
-		Steps: []StepSummary{}, ResidualExposure: []Exposure{},
+		Steps: []StepSummary{}, ResidualExposure: []Exposure{}, Cuts: []Cut{},
 	}
 	for _, step := range r.Plan.Steps {
 		status := r.Steps[step.Key()]
@@ -68,6 +70,7 @@ func (r *RunState) Summary() Summary {
 				s.ResidualExposure = append(s.ResidualExposure, x)
 			}
 		}
+		s.Cuts = append(s.Cuts, status.Outcome.Verification.Cuts...)
 	}
 	return s
 }
