@@ -39,7 +39,7 @@ var storePermissions = []string{
 	"s3:ListBucket", "s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning",
 	"s3:PutObject", "s3:PutObjectRetention", "s3:PutObjectLegalHold",
 	"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:GetObjectLegalHold",
-	"s3:AbortMultipartUpload", "s3:ListBucketMultipartUploads",
+	"s3:AbortMultipartUpload", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts",
 	"kms:GenerateDataKey", "kms:Decrypt",
 }
 

@@ -49,8 +49,12 @@ func compositeOf(parts [][]byte) string {
 }
 
 // digest is the object's SHA-256, hexadecimal: S3's own, the one kept beside
-// the object, or, without either, the one of the bytes as they are read now.
+// the object, or, without either, the one of the bytes as they are read now. What
+// came in resumable parts has none.
 func (s *S3) digest(ctx context.Context, key string, h *s3.HeadObjectOutput) (string, error) {
+	if isResumable(h) {
+		return "", nil
+	}
 	sum := aws.ToString(h.ChecksumSHA256)
 	if raw, err := base64.StdEncoding.DecodeString(sum); err == nil && len(raw) == sha256.Size {
 		return hex.EncodeToString(raw), nil

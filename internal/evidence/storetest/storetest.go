@@ -20,7 +20,8 @@ const mib = 1 << 20
 
 // Run checks a store against the contract in evidence.Store. Each call of
 // newStore returns an empty one. A store whose Check fails with
-// evidence.ErrNotLocked is held to everything but the retention.
+// evidence.ErrNotLocked is held to everything but the retention, and one that
+// is an evidence.Resumable to that contract, too.
 func Run(t *testing.T, newStore func(t *testing.T) evidence.Store) {
 	for name, test := range map[string]func(*testing.T, evidence.Store){
 		"WhatIsPutComesBack":               comesBack,
@@ -35,6 +36,15 @@ func Run(t *testing.T, newStore func(t *testing.T) evidence.Store) {
 		"AListHoldsWhatIsUnderThePrefix":   list,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newStore(t)) })
+	}
+	for name, test := range resumables {
+		t.Run(name, func(t *testing.T) {
+			s, ok := newStore(t).(evidence.Resumable)
+			if !ok {
+				t.Skip("this store takes objects whole")
+			}
+			test(t, s)
+		})
 	}
 }
 
