@@ -26,6 +26,11 @@ type ec2State struct {
 	Gateways     map[string]*internetGateway    `json:"gateways"`
 	NATs         map[string]*natGateway         `json:"nats"`
 	Endpoints    map[string]*vpcEndpoint        `json:"endpoints"`
+	Transits     map[string]*transitGateway     `json:"transit_gateways"`
+	Attachments  map[string]*transitAttachment  `json:"transit_attachments"`
+	Peerings     map[string]*peering            `json:"peerings"`
+	VPNs         map[string]*vpnGateway         `json:"vpn_gateways"`
+	EgressOnly   map[string]*egressGateway      `json:"egress_only_gateways"`
 	ACLs         map[string]*networkACL         `json:"acls"`
 	Addresses    map[string]*address            `json:"addresses"`
 	Volumes      map[string]*volume             `json:"volumes"`
@@ -50,6 +55,8 @@ func newEC2State() ec2State {
 		Groups: make(map[string]*securityGroup), VPCs: make(map[string]*vpc), Subnets: make(map[string]*subnet),
 		RouteTables: make(map[string]*routeTable), Gateways: make(map[string]*internetGateway),
 		NATs: make(map[string]*natGateway), Endpoints: make(map[string]*vpcEndpoint), ACLs: make(map[string]*networkACL),
+		Transits: make(map[string]*transitGateway), Attachments: make(map[string]*transitAttachment),
+		Peerings: make(map[string]*peering), VPNs: make(map[string]*vpnGateway), EgressOnly: make(map[string]*egressGateway),
 		Addresses: make(map[string]*address), Volumes: make(map[string]*volume), Snapshots: make(map[string]*snapshot),
 		Images: make(map[string]*image), Associations: make(map[string]*profileAssociation), Keys: make(map[string]*keyPair),
 		Tags: make(map[string]map[string]tag), Tokens: make(map[string]clientToken),
@@ -94,6 +101,7 @@ func (s *ec2State) tick(w *world) bool {
 	changed = s.tickVolumes(w.Now) || changed
 	changed = s.tickSnapshots(w.Now) || changed
 	changed = s.tickImages() || changed
+	changed = s.tickGateways(w.Now) || changed
 	return s.tickProfiles(w.Now) || changed
 }
 

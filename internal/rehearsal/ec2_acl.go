@@ -101,7 +101,7 @@ func (a *networkACL) put(e aclEntry) {
 // ec2DescribeNetworkAcls: API_DescribeNetworkAcls.
 func ec2DescribeNetworkAcls(c *call, in *ec2.DescribeNetworkAclsInput) (*ec2.DescribeNetworkAclsOutput, error) {
 	s, q := c.ec2(), query{in.NetworkAclIds, in.Filters}
-	ids, err := find(c, kindACL, s.ACLs, q, aclField)
+	ids, err := find(c, kindACL, s.ACLs, q, c.aclField)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func ec2DescribeNetworkAcls(c *call, in *ec2.DescribeNetworkAclsInput) (*ec2.Des
 
 // showACL: API_NetworkAcl.
 func (c *call) showACL(a *networkACL) types.NetworkAcl {
-	out := types.NetworkAcl{NetworkAclId: &a.ID, VpcId: &a.VPC, IsDefault: &a.Default, OwnerId: &c.Account, Tags: c.tagList(a.ID)}
+	out := types.NetworkAcl{NetworkAclId: &a.ID, VpcId: &a.VPC, IsDefault: &a.Default, OwnerId: aws.String(c.ownerOf(a.VPC)), Tags: c.tagList(a.ID)}
 	for n := range a.Associations {
 		out.Associations = append(out.Associations, types.NetworkAclAssociation{
 			NetworkAclAssociationId: &a.Associations[n].ID, NetworkAclId: &a.ID, SubnetId: &a.Associations[n].Subnet,
@@ -137,8 +137,10 @@ func (c *call) showACL(a *networkACL) types.NetworkAcl {
 	return out
 }
 
-func aclField(a *networkACL, name string) (values []string, ok bool) {
+func (c *call) aclField(a *networkACL, name string) (values []string, ok bool) {
 	switch name {
+	case "owner-id":
+		return one(c.ownerOf(a.VPC)), true
 	case "network-acl-id":
 		return one(a.ID), true
 	case "vpc-id":
@@ -176,6 +178,9 @@ func ec2CreateNetworkAcl(c *call, in *ec2.CreateNetworkAclInput) (*ec2.CreateNet
 		if err != nil {
 			return nil, err
 		}
+		if err := c.owned(v.ID, "CreateNetworkAcl"); err != nil {
+			return nil, err
+		}
 		tags, err := tagsFor(types.ResourceTypeNetworkAcl, in.TagSpecifications)
 		if err != nil {
 			return nil, err
@@ -195,6 +200,9 @@ func ec2DeleteNetworkAcl(c *call, in *ec2.DeleteNetworkAclInput) (*ec2.DeleteNet
 	if err != nil {
 		return nil, err
 	}
+	if err := c.owned(a.VPC, "DeleteNetworkAcl"); err != nil {
+		return nil, err
+	}
 	if a.Default {
 		return nil, apiError("InvalidParameterValue", "Cannot delete default network ACL "+a.ID)
 	}
@@ -211,6 +219,9 @@ func ec2ReplaceNetworkAclAssociation(c *call, in *ec2.ReplaceNetworkAclAssociati
 	s := c.ec2()
 	a, err := get(kindACL, s.ACLs, in.NetworkAclId)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.owned(a.VPC, "ReplaceNetworkAclAssociation"); err != nil {
 		return nil, err
 	}
 	for _, old := range inOrder(s.ACLs) {
@@ -268,6 +279,9 @@ func ec2CreateNetworkAclEntry(c *call, in *ec2.CreateNetworkAclEntryInput) (*ec2
 	if err != nil {
 		return nil, err
 	}
+	if err := c.owned(a.VPC, "CreateNetworkAclEntry"); err != nil {
+		return nil, err
+	}
 	e, err := checkEntry(aclEntry{
 		Number: aws.ToInt32(in.RuleNumber), Egress: aws.ToBool(in.Egress), Protocol: aws.ToString(in.Protocol), Allow: in.RuleAction == types.RuleActionAllow,
 		CIDR: aws.ToString(in.CidrBlock), CIDR6: aws.ToString(in.Ipv6CidrBlock), Ports: in.PortRange, ICMP: in.IcmpTypeCode,
@@ -297,6 +311,9 @@ func ec2ReplaceNetworkAclEntry(c *call, in *ec2.ReplaceNetworkAclEntryInput) (*e
 	if err != nil {
 		return nil, err
 	}
+	if err := c.owned(a.VPC, "ReplaceNetworkAclEntry"); err != nil {
+		return nil, err
+	}
 	e, err := checkEntry(aclEntry{
 		Number: aws.ToInt32(in.RuleNumber), Egress: aws.ToBool(in.Egress), Protocol: aws.ToString(in.Protocol), Allow: in.RuleAction == types.RuleActionAllow,
 		CIDR: aws.ToString(in.CidrBlock), CIDR6: aws.ToString(in.Ipv6CidrBlock), Ports: in.PortRange, ICMP: in.IcmpTypeCode,
@@ -323,6 +340,9 @@ func noEntry(egress bool, number int32) error {
 func ec2DeleteNetworkAclEntry(c *call, in *ec2.DeleteNetworkAclEntryInput) (*ec2.DeleteNetworkAclEntryOutput, error) {
 	a, err := get(kindACL, c.ec2().ACLs, in.NetworkAclId)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.owned(a.VPC, "DeleteNetworkAclEntry"); err != nil {
 		return nil, err
 	}
 	number, egress := aws.ToInt32(in.RuleNumber), aws.ToBool(in.Egress)

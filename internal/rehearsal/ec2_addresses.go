@@ -39,14 +39,15 @@ func (w *world) publicIP() string {
 
 // givePublicIP gives the interface an automatic address where it should have one
 // and no Elastic IP stands in its way: on launch, on start, and when an Elastic
-// IP is taken off ("Amazon EC2 instance IP addressing").
+// IP is taken off ("Amazon EC2 instance IP addressing"). Only the primary interface
+// gets one (API_ModifyNetworkInterfaceAttribute).
 func (w *world) givePublicIP(n *networkInterface) {
 	for _, a := range w.EC2.Addresses {
 		if a.Interface == n.ID && a.PrivateIP == n.IPs[0] {
 			return
 		}
 	}
-	if n.AutoPublic && n.PublicIP == "" {
+	if n.AutoPublic && n.PublicIP == "" && n.Attachment != nil && n.Attachment.Index == 0 {
 		n.PublicIP = w.publicIP()
 	}
 }

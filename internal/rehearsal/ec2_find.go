@@ -32,6 +32,11 @@ var (
 	kindGateway     = resourceKind{"igw", "internetGateway ID", types.ResourceTypeInternetGateway, "InvalidInternetGatewayID.NotFound", "InvalidInternetGatewayId.Malformed"}
 	kindNAT         = resourceKind{"nat", "NAT gateway", types.ResourceTypeNatgateway, "NatGatewayNotFound", "NatGatewayMalformed"}
 	kindEndpoint    = resourceKind{"vpce", "Vpc Endpoint Id", types.ResourceTypeVpcEndpoint, "InvalidVpcEndpointId.NotFound", "InvalidVpcEndpointId.Malformed"}
+	kindTransit     = resourceKind{"tgw", "transitGateway ID", types.ResourceTypeTransitGateway, "InvalidTransitGatewayID.NotFound", "InvalidTransitGatewayID.Malformed"}
+	kindAttachment  = resourceKind{"tgw-attach", "transitGatewayAttachment ID", types.ResourceTypeTransitGatewayAttachment, "InvalidTransitGatewayAttachmentID.NotFound", "InvalidTransitGatewayAttachmentID.Malformed"}
+	kindPeering     = resourceKind{"pcx", "vpcPeeringConnection ID", types.ResourceTypeVpcPeeringConnection, "InvalidVpcPeeringConnectionID.NotFound", "InvalidVpcPeeringConnectionId.Malformed"}
+	kindVPN         = resourceKind{"vgw", "vpnGateway ID", types.ResourceTypeVpnGateway, "InvalidVpnGatewayID.NotFound", "InvalidVpnGatewayID.Malformed"}
+	kindEgressOnly  = resourceKind{"eigw", "egressOnlyInternetGateway ID", types.ResourceTypeEgressOnlyInternetGateway, "InvalidGatewayID.NotFound", "InvalidEgressOnlyInternetGatewayId.Malformed"}
 	kindACL         = resourceKind{"acl", "networkAcl ID", types.ResourceTypeNetworkAcl, "InvalidNetworkAclID.NotFound", "InvalidNetworkAclId.Malformed"}
 	kindAddress     = resourceKind{"eipalloc", "allocation ID", types.ResourceTypeElasticIp, "InvalidAllocationID.NotFound", "InvalidAllocationID.Malformed"}
 	kindVolume      = resourceKind{"vol", "volume", types.ResourceTypeVolume, "InvalidVolume.NotFound", "InvalidVolumeID.Malformed"}

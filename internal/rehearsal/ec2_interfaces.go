@@ -190,7 +190,9 @@ func (n *networkInterface) status() types.NetworkInterfaceStatus {
 	return types.NetworkInterfaceStatusAvailable
 }
 
-// tracking is nil where nothing was set, as AWS leaves it out.
+// tracking shows what was set and leaves out what was not, as the example of the
+// AWS CLI's create-network-interface does for two of three timeouts; nothing set: nothing shown.
+// No page says how to go back to not set: whoever restores sets AWS's default.
 func (n *networkInterface) tracking() *types.ConnectionTrackingConfiguration {
 	if n.TCPTimeout == 0 && n.UDPStream == 0 && n.UDPTimeout == 0 {
 		return nil
@@ -380,72 +382,6 @@ func ec2DescribeNetworkInterfaceAttribute(c *call, in *ec2.DescribeNetworkInterf
 	return out, nil
 }
 
-// ec2ModifyNetworkInterfaceAttribute: API_ModifyNetworkInterfaceAttribute. The
-// groups given replace all there were; they must be of the interface's VPC. An
-// automatic public address that is taken away is gone for good.
-func ec2ModifyNetworkInterfaceAttribute(c *call, in *ec2.ModifyNetworkInterfaceAttributeInput) (*ec2.ModifyNetworkInterfaceAttributeOutput, error) {
-	n, err := get(kindInterface, c.ec2().Interfaces, in.NetworkInterfaceId)
-	if err != nil {
-		return nil, err
-	}
-	if n.Requester != "" {
-		return nil, apiError("OperationNotPermitted", "You are not allowed to manage '"+n.ID+"', which is managed by "+n.Requester+".")
-	}
-	groups := n.Groups
-	if len(in.Groups) > 0 {
-		if groups, err = c.groupsFor(n.VPC, in.Groups); err != nil {
-			return nil, err
-		}
-	}
-	if err := checkTracking(in.ConnectionTrackingSpecification); err != nil {
-		return nil, err
-	}
-	if a := in.Attachment; a != nil {
-		if n.Attachment == nil || n.Attachment.ID != aws.ToString(a.AttachmentId) {
-			return nil, apiError("InvalidAttachmentID.NotFound", fmt.Sprintf("The attachment ID '%s' does not exist", aws.ToString(a.AttachmentId)))
-		}
-		if a.DeleteOnTermination != nil {
-			n.Attachment.DeleteOnTermination = *a.DeleteOnTermination
-		}
-	}
-	n.Groups = groups
-	if in.SourceDestCheck != nil {
-		n.SourceDest = aws.ToBool(in.SourceDestCheck.Value)
-	}
-	if in.Description != nil {
-		n.Description = aws.ToString(in.Description.Value)
-	}
-	if t := in.ConnectionTrackingSpecification; t != nil {
-		n.TCPTimeout, n.UDPStream, n.UDPTimeout = valueOr(t.TcpEstablishedTimeout, n.TCPTimeout), valueOr(t.UdpStreamTimeout, n.UDPStream), valueOr(t.UdpTimeout, n.UDPTimeout)
-	}
-	if in.AssociatePublicIpAddress != nil {
-		n.AutoPublic = *in.AssociatePublicIpAddress
-		if n.AutoPublic {
-			c.givePublicIP(n)
-		} else {
-			n.PublicIP = ""
-		}
-	}
-	return &ec2.ModifyNetworkInterfaceAttributeOutput{}, nil
-}
-
-// checkTracking: the bounds of API_ConnectionTrackingSpecificationRequest, seconds.
-func checkTracking(t *types.ConnectionTrackingSpecificationRequest) error {
-	if t == nil {
-		return nil
-	}
-	for _, p := range []struct {
-		name     string
-		v        *int32
-		min, max int32
-	}{{"TcpEstablishedTimeout", t.TcpEstablishedTimeout, 60, 432000}, {"UdpStreamTimeout", t.UdpStreamTimeout, 60, 180}, {"UdpTimeout", t.UdpTimeout, 30, 60}} {
-		if p.v != nil && (*p.v < p.min || *p.v > p.max) {
-			return apiError("InvalidParameterValue", fmt.Sprintf("Value (%d) for parameter %s is invalid. Expecting a value between %d and %d.", *p.v, p.name, p.min, p.max))
-		}
-	}
-	return nil
-}
-
 // ec2CreateNetworkInterface: API_CreateNetworkInterface.
 func ec2CreateNetworkInterface(c *call, in *ec2.CreateNetworkInterfaceInput) (*ec2.CreateNetworkInterfaceOutput, error) {
 	s := c.ec2()
@@ -492,54 +428,4 @@ func ec2DeleteNetworkInterface(c *call, in *ec2.DeleteNetworkInterfaceInput) (*e
 	}
 	s.dropInterface(n)
 	return &ec2.DeleteNetworkInterfaceOutput{}, nil
-}
-
-// ec2AssignIpv6Addresses: API_AssignIpv6Addresses.
-func ec2AssignIpv6Addresses(c *call, in *ec2.AssignIpv6AddressesInput) (*ec2.AssignIpv6AddressesOutput, error) {
-	s := c.ec2()
-	n, err := get(kindInterface, s.Interfaces, in.NetworkInterfaceId)
-	if err != nil {
-		return nil, err
-	}
-	sub := s.Subnets[n.Subnet]
-	if sub.IPv6CIDR == "" {
-		return nil, apiError("InvalidParameterValue", fmt.Sprintf("The subnet '%s' has no IPv6 CIDR block.", sub.ID))
-	}
-	taken, prefix := s.takenIPs(sub), netip.MustParsePrefix(sub.IPv6CIDR)
-	for _, ip := range in.Ipv6Addresses {
-		if a, err := netip.ParseAddr(ip); err != nil || !prefix.Contains(a) {
-			return nil, apiError("InvalidParameterValue", "Address "+ip+" does not fall within the subnet's address range")
-		}
-		if taken[ip] && !slices.Contains(n.IPv6, ip) {
-			return nil, apiError("InvalidIPAddress.InUse", "Address "+ip+" is in use.")
-		}
-	}
-	out := &ec2.AssignIpv6AddressesOutput{NetworkInterfaceId: &n.ID}
-	for _, ip := range in.Ipv6Addresses {
-		if !slices.Contains(n.IPv6, ip) {
-			n.IPv6 = append(n.IPv6, ip)
-		}
-		out.AssignedIpv6Addresses = append(out.AssignedIpv6Addresses, ip)
-	}
-	for range aws.ToInt32(in.Ipv6AddressCount) {
-		ip := c.nextIPv6(sub)
-		n.IPv6 = append(n.IPv6, ip)
-		out.AssignedIpv6Addresses = append(out.AssignedIpv6Addresses, ip)
-	}
-	return out, nil
-}
-
-// ec2UnassignIpv6Addresses: API_UnassignIpv6Addresses.
-func ec2UnassignIpv6Addresses(c *call, in *ec2.UnassignIpv6AddressesInput) (*ec2.UnassignIpv6AddressesOutput, error) {
-	n, err := get(kindInterface, c.ec2().Interfaces, in.NetworkInterfaceId)
-	if err != nil {
-		return nil, err
-	}
-	for _, ip := range in.Ipv6Addresses {
-		if !slices.Contains(n.IPv6, ip) {
-			return nil, apiError("InvalidParameterValue", fmt.Sprintf("Some of %v are not assigned to interface %s", in.Ipv6Addresses, n.ID))
-		}
-	}
-	n.IPv6 = slices.DeleteFunc(n.IPv6, func(ip string) bool { return slices.Contains(in.Ipv6Addresses, ip) })
-	return &ec2.UnassignIpv6AddressesOutput{NetworkInterfaceId: &n.ID, UnassignedIpv6Addresses: in.Ipv6Addresses}, nil
 }

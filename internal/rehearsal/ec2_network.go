@@ -13,6 +13,7 @@ import (
 
 type vpc struct {
 	ID           string `json:"id"`
+	Owner        string `json:"owner,omitempty"` // another account that shares its subnets with this one
 	CIDR         string `json:"cidr"`
 	IPv6CIDR     string `json:"ipv6_cidr,omitempty"`
 	Default      bool   `json:"default,omitempty"`
@@ -42,6 +43,9 @@ func (ops operations) ec2Network() {
 	ec2On(ops, ec2ModifySubnetAttribute)
 	ops.ec2Routes()
 	ops.ec2Endpoints()
+	ops.ec2Transit()
+	ops.ec2Peerings()
+	ops.ec2Gateways()
 	ops.ec2Reach()
 }
 
@@ -82,7 +86,7 @@ func ec2CreateVpc(c *call, in *ec2.CreateVpcInput) (*ec2.CreateVpcOutput, error)
 // showVPC: API_Vpc.
 func (c *call) showVPC(v *vpc) types.Vpc {
 	out := types.Vpc{
-		VpcId: &v.ID, CidrBlock: &v.CIDR, IsDefault: &v.Default, State: types.VpcStateAvailable, OwnerId: &c.Account, Tags: c.tagList(v.ID),
+		VpcId: &v.ID, CidrBlock: &v.CIDR, IsDefault: &v.Default, State: types.VpcStateAvailable, OwnerId: aws.String(c.ownerOf(v.ID)), Tags: c.tagList(v.ID),
 		InstanceTenancy: types.TenancyDefault, DhcpOptionsId: aws.String("default"),
 		CidrBlockAssociationSet: []types.VpcCidrBlockAssociation{{
 			AssociationId: aws.String("vpc-cidr-assoc-" + strings.TrimPrefix(v.ID, "vpc-")), CidrBlock: &v.CIDR,
@@ -114,7 +118,7 @@ func ec2DescribeVpcs(c *call, in *ec2.DescribeVpcsInput) (*ec2.DescribeVpcsOutpu
 		case "state":
 			return []string{"available"}, true
 		case "owner-id":
-			return one(c.Account), true
+			return one(c.ownerOf(v.ID)), true
 		}
 		return nil, false
 	})
@@ -139,7 +143,12 @@ func ec2DeleteVpc(c *call, in *ec2.DeleteVpcInput) (*ec2.DeleteVpcOutput, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := c.owned(v.ID, "DeleteVpc"); err != nil {
+		return nil, err
+	}
 	used := slices.ContainsFunc(inOrder(s.Subnets), func(o *subnet) bool { return o.VPC == v.ID }) ||
+		slices.ContainsFunc(inOrder(s.VPNs), func(o *vpnGateway) bool { return o.VPC == v.ID }) ||
+		slices.ContainsFunc(inOrder(s.EgressOnly), func(o *egressGateway) bool { return o.VPC == v.ID }) ||
 		slices.ContainsFunc(inOrder(s.Gateways), func(o *internetGateway) bool { return o.VPC == v.ID }) ||
 		slices.ContainsFunc(inOrder(s.Endpoints), func(o *vpcEndpoint) bool { return o.VPC == v.ID }) ||
 		slices.ContainsFunc(inOrder(s.Groups), func(o *securityGroup) bool { return o.VPC == v.ID && o.Name != "default" }) ||
@@ -153,6 +162,25 @@ func ec2DeleteVpc(c *call, in *ec2.DeleteVpcInput) (*ec2.DeleteVpcOutput, error)
 	deleteWhere(s, s.ACLs, func(o *networkACL) bool { return o.VPC == v.ID })
 	deleteWhere(s, s.VPCs, func(o *vpc) bool { return o == v })
 	return &ec2.DeleteVpcOutput{}, nil
+}
+
+// ownerOf is the account that a VPC belongs to, and its subnets, ACLs and route tables with it.
+func (w *world) ownerOf(vpc string) string {
+	if v := w.EC2.VPCs[vpc]; v != nil && v.Owner != "" {
+		return v.Owner
+	}
+	return w.Account
+}
+
+// owned refuses what only the owner of a shared VPC may do: participants see its ACLs and route
+// tables and can't change them ("Responsibilities and permissions for owners and participants",
+// VPC User Guide). The pages name no error; the text is what AWS was seen to answer
+// (github.com/ekristen/aws-nuke, issue 497).
+func (c *call) owned(vpc, operation string) error {
+	if c.ownerOf(vpc) == c.Account {
+		return nil
+	}
+	return apiError("UnauthorizedOperation", "You are not authorized to perform "+operation+" operation. A subnet in this vpc is shared but the provided object is not owned by you")
 }
 
 func dependency(k resourceKind, id string) error {
@@ -193,6 +221,9 @@ func ec2ModifyVpcAttribute(c *call, in *ec2.ModifyVpcAttributeInput) (*ec2.Modif
 	if err != nil {
 		return nil, err
 	}
+	if err := c.owned(v.ID, "ModifyVpcAttribute"); err != nil {
+		return nil, err
+	}
 	if in.EnableDnsSupport != nil && in.EnableDnsHostnames != nil {
 		return nil, apiError("InvalidParameterCombination", "Fields for multiple attribute types specified: enableDnsSupport, enableDnsHostnames")
 	}
@@ -210,6 +241,9 @@ func ec2CreateSubnet(c *call, in *ec2.CreateSubnetInput) (*ec2.CreateSubnetOutpu
 	s := c.ec2()
 	v, err := get(kindVPC, s.VPCs, in.VpcId)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.owned(v.ID, "CreateSubnet"); err != nil {
 		return nil, err
 	}
 	cidr, err := netip.ParsePrefix(aws.ToString(in.CidrBlock))
@@ -257,7 +291,7 @@ func (c *call) showSubnet(sub *subnet) types.Subnet {
 			HostnameType: types.HostnameTypeIpName, EnableResourceNameDnsARecord: aws.Bool(false), EnableResourceNameDnsAAAARecord: aws.Bool(false),
 		},
 		AvailableIpAddressCount: aws.Int32(int32(free)), MapPublicIpOnLaunch: &sub.PublicIPs, AssignIpv6AddressOnCreation: &sub.AssignIPv6,
-		DefaultForAz: aws.Bool(false), State: types.SubnetStateAvailable, OwnerId: &c.Account, Tags: c.tagList(sub.ID),
+		DefaultForAz: aws.Bool(false), State: types.SubnetStateAvailable, OwnerId: aws.String(c.ownerOf(sub.VPC)), Tags: c.tagList(sub.ID),
 	}
 	if sub.IPv6CIDR != "" {
 		out.Ipv6CidrBlockAssociationSet = []types.SubnetIpv6CidrBlockAssociation{{
@@ -288,7 +322,7 @@ func ec2DescribeSubnets(c *call, in *ec2.DescribeSubnetsInput) (*ec2.DescribeSub
 		case "state":
 			return []string{"available"}, true
 		case "owner-id":
-			return one(c.Account), true
+			return one(c.ownerOf(sub.VPC)), true
 		}
 		return nil, false
 	})
@@ -313,6 +347,9 @@ func ec2DeleteSubnet(c *call, in *ec2.DeleteSubnetInput) (*ec2.DeleteSubnetOutpu
 	if err != nil {
 		return nil, err
 	}
+	if err := c.owned(sub.VPC, "DeleteSubnet"); err != nil {
+		return nil, err
+	}
 	if slices.ContainsFunc(inOrder(s.Interfaces), func(n *networkInterface) bool { return n.Subnet == sub.ID }) {
 		return nil, dependency(kindSubnet, sub.ID)
 	}
@@ -330,6 +367,9 @@ func ec2DeleteSubnet(c *call, in *ec2.DeleteSubnetInput) (*ec2.DeleteSubnetOutpu
 func ec2ModifySubnetAttribute(c *call, in *ec2.ModifySubnetAttributeInput) (*ec2.ModifySubnetAttributeOutput, error) {
 	sub, err := get(kindSubnet, c.ec2().Subnets, in.SubnetId)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.owned(sub.VPC, "ModifySubnetAttribute"); err != nil {
 		return nil, err
 	}
 	if in.AssignIpv6AddressOnCreation != nil {

@@ -7,14 +7,7 @@ import (
 )
 
 func (ops operations) ec2Reach() {
-	ec2On(ops, ec2DescribeVpcPeeringConnections)
 	ec2On(ops, ec2DescribeManagedPrefixLists)
-}
-
-// ec2DescribeVpcPeeringConnections: API_DescribeVpcPeeringConnections. No
-// scenario peers a VPC.
-func ec2DescribeVpcPeeringConnections(*call, *ec2.DescribeVpcPeeringConnectionsInput) (*ec2.DescribeVpcPeeringConnectionsOutput, error) {
-	return &ec2.DescribeVpcPeeringConnectionsOutput{}, nil
 }
 
 // awsList is one of AWS's own lists of addresses.

@@ -112,7 +112,7 @@ func ec2CreateRouteTable(c *call, in *ec2.CreateRouteTableInput) (*ec2.CreateRou
 
 // showRouteTable: API_RouteTable.
 func (c *call) showRouteTable(t *routeTable) types.RouteTable {
-	out := types.RouteTable{RouteTableId: &t.ID, VpcId: &t.VPC, OwnerId: &c.Account, Tags: c.tagList(t.ID)}
+	out := types.RouteTable{RouteTableId: &t.ID, VpcId: &t.VPC, OwnerId: aws.String(c.ownerOf(t.VPC)), Tags: c.tagList(t.ID)}
 	for n := range t.Associations {
 		a := &t.Associations[n]
 		out.Associations = append(out.Associations, types.RouteTableAssociation{
@@ -121,9 +121,37 @@ func (c *call) showRouteTable(t *routeTable) types.RouteTable {
 		})
 	}
 	for _, r := range t.Routes {
-		out.Routes = append(out.Routes, r.show())
+		shown := r.show()
+		if !c.leads(t.VPC, r.Target) {
+			shown.State = types.RouteStateBlackhole
+		}
+		out.Routes = append(out.Routes, shown)
 	}
 	return out
+}
+
+// leads reports whether a route's target is there and attached to the VPC: where
+// it isn't, the route is a black hole (API_Route).
+func (w *world) leads(vpc, target string) bool {
+	s := &w.EC2
+	switch prefix, _, _ := strings.Cut(target, "-"); prefix {
+	case "igw":
+		return s.Gateways[target] != nil && s.Gateways[target].VPC == vpc
+	case "eigw":
+		return s.EgressOnly[target] != nil && s.EgressOnly[target].VPC == vpc
+	case "nat":
+		return s.NATs[target] != nil
+	case "tgw":
+		return s.attachmentOf(target, vpc) != nil
+	case "pcx":
+		return s.Peerings[target] != nil && s.Peerings[target].State == types.VpcPeeringConnectionStateReasonCodeActive
+	case "vgw":
+		return s.VPNs[target] != nil && s.VPNs[target].VPC == vpc
+	case "eni":
+		return s.Interfaces[target] != nil && s.Interfaces[target].Attachment != nil
+	default:
+		return true
+	}
 }
 
 // show puts the target in the field that its kind has.
@@ -269,12 +297,14 @@ func ec2DisassociateRouteTable(c *call, in *ec2.DisassociateRouteTableInput) (*e
 	return nil, apiError("InvalidAssociationID.NotFound", fmt.Sprintf("The association ID '%s' does not exist", aws.ToString(in.AssociationId)))
 }
 
-// ec2CreateRoute: API_CreateRoute. Transit gateways and peerings are outside the
-// simulated account: a route to one is taken as it is.
+// ec2CreateRoute: API_CreateRoute. A transit gateway must be attached to the VPC.
 func ec2CreateRoute(c *call, in *ec2.CreateRouteInput) (*ec2.CreateRouteOutput, error) {
 	s := c.ec2()
 	t, err := get(kindRouteTable, s.RouteTables, in.RouteTableId)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.owned(t.VPC, "CreateRoute"); err != nil {
 		return nil, err
 	}
 	r := route{To: aws.ToString(in.DestinationCidrBlock) + aws.ToString(in.DestinationIpv6CidrBlock) + aws.ToString(in.DestinationPrefixListId)}
@@ -296,6 +326,9 @@ func ec2CreateRoute(c *call, in *ec2.CreateRouteInput) (*ec2.CreateRouteOutput, 
 	if k, exists := s.kindOf(r.Target); k.prefix != "" && !exists {
 		return nil, k.missing(r.Target)
 	}
+	if in.TransitGatewayId != nil && s.attachmentOf(r.Target, t.VPC) == nil {
+		return nil, kindTransit.missing(r.Target)
+	}
 	if slices.ContainsFunc(t.Routes, func(o route) bool { return o.To == r.To }) {
 		return nil, apiError("RouteAlreadyExists", fmt.Sprintf("The route identified by %s already exists.", r.To))
 	}
@@ -307,6 +340,9 @@ func ec2CreateRoute(c *call, in *ec2.CreateRouteInput) (*ec2.CreateRouteOutput, 
 func ec2DeleteRoute(c *call, in *ec2.DeleteRouteInput) (*ec2.DeleteRouteOutput, error) {
 	t, err := get(kindRouteTable, c.ec2().RouteTables, in.RouteTableId)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.owned(t.VPC, "DeleteRoute"); err != nil {
 		return nil, err
 	}
 	to := aws.ToString(in.DestinationCidrBlock) + aws.ToString(in.DestinationIpv6CidrBlock) + aws.ToString(in.DestinationPrefixListId)

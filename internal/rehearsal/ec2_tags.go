@@ -135,6 +135,8 @@ func (s *ec2State) kindOf(id string) (k resourceKind, exists bool) {
 		{kindInstance, has(s.Instances, id)}, {kindInterface, has(s.Interfaces, id)}, {kindGroup, has(s.Groups, id)},
 		{kindRule, s.groupOfRule(id) != nil}, {kindVPC, has(s.VPCs, id)}, {kindSubnet, has(s.Subnets, id)},
 		{kindRouteTable, has(s.RouteTables, id)}, {kindGateway, has(s.Gateways, id)}, {kindNAT, has(s.NATs, id)},
+		{kindAttachment, has(s.Attachments, id)}, {kindTransit, has(s.Transits, id)}, {kindPeering, has(s.Peerings, id)},
+		{kindVPN, has(s.VPNs, id)}, {kindEgressOnly, has(s.EgressOnly, id)},
 		{kindEndpoint, has(s.Endpoints, id)}, {kindACL, has(s.ACLs, id)}, {kindAddress, has(s.Addresses, id)},
 		{kindVolume, has(s.Volumes, id)}, {kindSnapshot, has(s.Snapshots, id)}, {kindImage, has(s.Images, id)},
 		{kindKey, has(s.Keys, id)},

@@ -130,6 +130,24 @@ func (a *Account) Deny(actions ...string) error {
 	})
 }
 
+// SetOwner lets a VPC belong to another account, which shares its subnets with this one: its
+// ACLs and route tables are seen here and can't be changed.
+func (a *Account) SetOwner(vpc, owner string) error {
+	var err error
+	if werr := a.with(func(w *world) bool {
+		v := w.EC2.VPCs[vpc]
+		if v == nil {
+			err = fmt.Errorf("no VPC %s in the simulated account", vpc)
+			return false
+		}
+		v.Owner = owner
+		return true
+	}); werr != nil {
+		return werr
+	}
+	return err
+}
+
 // Inject makes calls to come go wrong.
 func (a *Account) Inject(f Fault) error {
 	if err := checkPattern(f.Operation); err != nil {

@@ -1,0 +1,26 @@
+package rehearsal
+
+import (
+	"net/netip"
+	"time"
+)
+
+// packet is what an interface saw of a flow: one packet on its way out or in, and whether the
+// groups of the interface and the ACL of its subnet let it pass. A packet that an
+// ACL further on drops was accepted here, as AWS's flow logs have it ("Flow log
+// records", VPC User Guide).
+type packet struct {
+	At        time.Time
+	Flow      string // name
+	Interface string
+	Egress    bool // it leaves the interface
+	// Src and Dst are the packet's at this interface: in front of a NAT gateway the
+	// instance's, behind it the gateway's.
+	Src, Dst netip.AddrPort
+	Protocol int32 // IANA number
+	Bytes    int64
+	Accepted bool
+}
+
+// observed is where records of packets begin.
+func (w *world) observed(packet) {}
