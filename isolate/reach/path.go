@@ -39,13 +39,17 @@ type Path struct {
 	Device    int32
 	Kind      Kind
 	// Via is what it passes: a gateway's or endpoint's ID, a subnet's for
-	// OtherSubnet, the service's name for Service.
+	// SameSubnet and OtherSubnet (the ACL's, where several subnets share one: what
+	// passes is the same for all of them), the service's name for Service.
 	Via string
-	// To is the routed destination: a CIDR block or a prefix list.
+	// To are the routed destinations: CIDR blocks and prefix lists, with commas.
 	To string
 	// Local are the interface's own addresses on this path, as the far end's edge
 	// sees them: private IPv4, or IPv6.
 	Local []netip.Addr
+	// Delegated are the prefixes that AWS has given to the interface whole: every
+	// address in them is the instance's own.
+	Delegated []netip.Prefix
 	// Public is the public IPv4 address in front of Local; zero for none.
 	Public netip.Addr
 	// Edges are the subnets at the far end whose ACLs this path crosses with the
@@ -57,6 +61,8 @@ type Path struct {
 	// Tracked: flows open before a change of groups live on after it, or may.
 	// False only where AWS documents that every flow of the path is untracked.
 	Tracked bool
+	// Note is what else is known of the far end: the load balancers in it.
+	Note string
 }
 
 // Edge is a subnet at the far end and its ACL.
@@ -113,12 +119,30 @@ type Deny struct {
 	Prefix netip.Prefix // /32 or /128 of the instance; of an attacker for RemoteACL; 0.0.0.0/0 and ::/0 for SubnetACL
 }
 
+// Address is one that is taken off an interface: a public IPv4 address, or an IPv6
+// address or delegated IPv6 prefix.
+type Address struct {
+	Interface string
+	// Public is a public IPv4 address, and Private the one behind it. Both are zero
+	// for IPv6.
+	Public, Private netip.Addr
+	// Automatic: AWS gave the public address at launch, and takes it for good. An
+	// Elastic IP can be associated again; an interface that was launched with an
+	// automatic address gets a new one when its Elastic IP goes, so that
+	// AssociatePublicIpAddress has to be turned off as well.
+	Automatic bool
+	// IPv6 is a single address (/128) or a delegated prefix.
+	IPv6 netip.Prefix
+}
+
 // Decision is what isolate.network shall do about the paths.
 type Decision struct {
 	Choices []Choice
 	Denies  map[Measure][]Deny // EdgeACL, RemoteACL, SubnetACL
-	// Addresses: the interfaces whose public IPv4 and IPv6 addresses go.
-	Addresses []string
+	// Addresses that go; what the allow-list needs, and a primary IPv6 address, stays.
+	Addresses []Address
+	// Timeouts: the interfaces whose idle timers are lowered.
+	Timeouts []string
 	// Irreversible: an address goes that can't be had back; which, in words.
 	Irreversible []string
 	// Neighbours that SubnetACL hits: other interfaces of the subnet, in words.
