@@ -159,7 +159,7 @@ func safeMessage(err error) string {
 
 // isRead reports whether a call changes nothing at AWS.
 func isRead(operation string, input any) bool {
-	for _, p := range []string{"Describe", "Get", "List", "Head", "Lookup", "BatchGet", "Search", "Select", "Simulate", "Validate", "AssumeRole", "DecodeAuthorizationMessage"} {
+	for _, p := range []string{"Describe", "Get", "List", "Head", "Lookup", "Filter", "BatchGet", "Search", "Select", "Simulate", "Validate", "AssumeRole", "DecodeAuthorizationMessage"} {
 		if strings.HasPrefix(operation, p) {
 			return true
 		}

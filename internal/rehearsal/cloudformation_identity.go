@@ -5,6 +5,9 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 )
@@ -17,9 +20,9 @@ func cfnIdentityType(name string) (cfnType, bool) {
 	case "AWS::IAM::InstanceProfile":
 		return cfnType{create: creating(cfnCreateProfile), attributes: cfnProfileAttributes, remove: cfnRemoveProfile}, true
 	case "AWS::Logs::LogGroup":
-		return cfnType{create: creating(cfnCreateLogGroup), attributes: cfnLogGroupAttributes, remove: func(*cfnWork) error { return nil }}, true
+		return cfnType{create: creating(cfnCreateLogGroup), attributes: cfnLogGroupAttributes, remove: cfnRemoveLogGroup}, true
 	case "AWS::EC2::FlowLog":
-		return cfnType{create: creating(cfnCreateFlowLog), attributes: cfnIDAs("Id"), remove: func(*cfnWork) error { return nil }}, true
+		return cfnType{create: creating(cfnCreateFlowLog), attributes: cfnIDAs("Id"), remove: cfnRemoveFlowLog}, true
 	default:
 		return cfnType{}, false
 	}
@@ -153,8 +156,6 @@ func cfnRemoveProfile(x *cfnWork) error {
 	return err
 }
 
-// A log group and a flow log live in their stack alone: nothing in the account writes or reads logs.
-
 type cfnLogGroup struct {
 	LogGroupName, KmsKeyId *string
 	RetentionInDays        *int32
@@ -162,11 +163,22 @@ type cfnLogGroup struct {
 }
 
 func cfnCreateLogGroup(x *cfnWork, p *cfnLogGroup) error {
-	if err := x.permit("logs:CreateLogGroup"); err != nil {
+	name := valueOr(p.LogGroupName, x.physicalName())
+	in := &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &name, KmsKeyId: p.KmsKeyId, Tags: x.ownLabels(p.Tags)}
+	if _, err := callAs(x, "logs:CreateLogGroup", logsCreateLogGroup, in); err != nil {
 		return err
 	}
-	x.resource.Physical = valueOr(p.LogGroupName, x.physicalName())
-	return nil
+	x.resource.Physical = name
+	if p.RetentionInDays == nil {
+		return nil
+	}
+	_, err := callAs(x, "logs:PutRetentionPolicy", logsPutRetentionPolicy, &cloudwatchlogs.PutRetentionPolicyInput{LogGroupName: &name, RetentionInDays: p.RetentionInDays})
+	return err
+}
+
+func cfnRemoveLogGroup(x *cfnWork) error {
+	_, err := callAs(x, "logs:DeleteLogGroup", logsDeleteLogGroup, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: &x.resource.Physical})
+	return err
 }
 
 func cfnLogGroupAttributes(x *cfnWork) map[string]any {
@@ -182,12 +194,21 @@ type cfnFlowLog struct {
 }
 
 func cfnCreateFlowLog(x *cfnWork, p *cfnFlowLog) error {
-	if err := x.permit("ec2:CreateFlowLogs"); err != nil {
+	out, err := callAs(x, "ec2:CreateFlowLogs", ec2CreateFlowLogs, &ec2.CreateFlowLogsInput{
+		ResourceIds: []string{aws.ToString(p.ResourceId)}, ResourceType: ec2types.FlowLogsResourceType(aws.ToString(p.ResourceType)),
+		TrafficType: ec2types.TrafficType(aws.ToString(p.TrafficType)), LogDestinationType: ec2types.LogDestinationType(aws.ToString(p.LogDestinationType)),
+		LogDestination: p.LogDestination, LogGroupName: p.LogGroupName, DeliverLogsPermissionArn: p.DeliverLogsPermissionArn,
+		LogFormat: p.LogFormat, MaxAggregationInterval: p.MaxAggregationInterval,
+	})
+	if err != nil {
 		return err
 	}
-	if k, exists := x.EC2.kindOf(aws.ToString(p.ResourceId)); !exists {
-		return k.missing(aws.ToString(p.ResourceId))
-	}
-	x.resource.Physical = x.id("fl")
+	x.resource.Physical = out.FlowLogIds[0]
+	x.label(p.Tags)
 	return nil
+}
+
+func cfnRemoveFlowLog(x *cfnWork) error {
+	_, err := callAs(x, "ec2:DeleteFlowLogs", ec2DeleteFlowLogs, &ec2.DeleteFlowLogsInput{FlowLogIds: []string{x.resource.Physical}})
+	return err
 }

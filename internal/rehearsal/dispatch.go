@@ -50,6 +50,7 @@ func newOperations() operations {
 	ops.cloudformation()
 	ops.ssm()
 	ops.trail()
+	ops.logs()
 	return ops
 }
 
@@ -70,7 +71,7 @@ func on[I, O any](ops operations, handle func(*call, *I) (*O, error)) {
 }
 
 func readOnly(name string) bool {
-	for _, p := range []string{"Describe", "Get", "List", "Head", "Lookup", "Simulate"} {
+	for _, p := range []string{"Describe", "Get", "List", "Head", "Lookup", "Filter", "Simulate"} {
 		if strings.HasPrefix(name, p) {
 			return true
 		}
@@ -198,7 +199,7 @@ func codesOf(service string) refusals {
 		return refusals{"ExpiredToken", "AccessDenied", "SlowDown"}
 	case "ebs":
 		return refusals{"ExpiredTokenException", "AccessDeniedException", "RequestThrottledException"}
-	case "kms", "ssm", "cloudtrail":
+	case "kms", "ssm", "cloudtrail", "logs":
 		return refusals{"ExpiredTokenException", "AccessDeniedException", "ThrottlingException"}
 	default: // those of the query protocol
 		return refusals{"ExpiredToken", "AccessDenied", "Throttling"}
@@ -225,6 +226,8 @@ func serviceOf(ctx context.Context) string {
 		return "autoscaling"
 	case "Elastic Load Balancing", "Elastic Load Balancing v2":
 		return "elasticloadbalancing"
+	case "CloudWatch Logs":
+		return "logs"
 	default:
 		return strings.ToLower(strings.ReplaceAll(id, " ", ""))
 	}

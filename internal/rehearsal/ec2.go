@@ -38,6 +38,8 @@ type ec2State struct {
 	Images       map[string]*image              `json:"images"`
 	Associations map[string]*profileAssociation `json:"profile_associations"`
 	Keys         map[string]*keyPair            `json:"keys"`
+	FlowLogs     map[string]*flowLog            `json:"flow_logs,omitempty"`
+	Insights     insightsState                  `json:"insights"`
 	Tags         map[string]map[string]tag      `json:"tags"` // by resource ID, then key
 	Tokens       map[string]clientToken         `json:"tokens"`
 	PublicIPs    int                            `json:"public_ips"` // handed out so far
@@ -81,6 +83,8 @@ func (ops operations) ec2() {
 	ops.ec2Profiles()
 	ops.ec2Console()
 	ops.ec2Catalogue()
+	ops.ec2FlowLogs()
+	ops.ec2Insights()
 }
 
 // ec2On registers a handler of EC2. What all of them share is done here:

@@ -43,6 +43,9 @@ var (
 	kindSnapshot    = resourceKind{"snap", "snapshot", types.ResourceTypeSnapshot, "InvalidSnapshot.NotFound", "InvalidSnapshotID.Malformed"}
 	kindImage       = resourceKind{"ami", "image id", types.ResourceTypeImage, "InvalidAMIID.NotFound", "InvalidAMIID.Malformed"}
 	kindAssociation = resourceKind{"iip-assoc", "association ID", "", "InvalidAssociationID.NotFound", "InvalidAssociationID.Malformed"}
+	kindFlowLog     = resourceKind{"fl", "flow log ID", types.ResourceTypeVpcFlowLog, "InvalidFlowLogId.NotFound", "InvalidFlowLogId.Malformed"}
+	kindInsights    = resourceKind{"nip", "network insights path ID", types.ResourceTypeNetworkInsightsPath, "InvalidNetworkInsightsPathId.NotFound", "InvalidNetworkInsightsPathId.Malformed"}
+	kindAnalysis    = resourceKind{"nia", "network insights analysis ID", types.ResourceTypeNetworkInsightsAnalysis, "InvalidNetworkInsightsAnalysisId.NotFound", "InvalidNetworkInsightsAnalysisId.Malformed"}
 	kindKey         = resourceKind{"key", "key pair ID", types.ResourceTypeKeyPair, "InvalidKeyPair.NotFound", "InvalidKeyPair.Malformed"}
 )
 

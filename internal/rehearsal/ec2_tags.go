@@ -139,7 +139,8 @@ func (s *ec2State) kindOf(id string) (k resourceKind, exists bool) {
 		{kindVPN, has(s.VPNs, id)}, {kindEgressOnly, has(s.EgressOnly, id)},
 		{kindEndpoint, has(s.Endpoints, id)}, {kindACL, has(s.ACLs, id)}, {kindAddress, has(s.Addresses, id)},
 		{kindVolume, has(s.Volumes, id)}, {kindSnapshot, has(s.Snapshots, id)}, {kindImage, has(s.Images, id)},
-		{kindKey, has(s.Keys, id)},
+		{kindKey, has(s.Keys, id)}, {kindFlowLog, has(s.FlowLogs, id)},
+		{kindInsights, has(s.Insights.Paths, id)}, {kindAnalysis, has(s.Insights.Analyses, id)},
 	} {
 		if strings.HasPrefix(id, kind.prefix+"-") {
 			return kind.resourceKind, kind.exists

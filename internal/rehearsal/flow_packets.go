@@ -21,6 +21,3 @@ type packet struct {
 	Bytes    int64
 	Accepted bool
 }
-
-// observed is where records of packets begin.
-func (w *world) observed(packet) {}

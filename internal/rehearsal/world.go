@@ -37,6 +37,8 @@ type world struct {
 	CloudFormation cloudformationState `json:"cloudformation"`
 	SSM            ssmState            `json:"ssm"`
 	Trail          trailState          `json:"trail"`
+	Logs           logsState           `json:"logs"`  // CloudWatch Logs
+	Flows          flowState           `json:"flows"` // what the flow logs recorded
 
 	blobs blobs
 }
