@@ -145,6 +145,20 @@ func record(ctx context.Context, req incident.Request, it evidence.Item) error {
 	})
 }
 
+// recordStored is record for an item whose bytes are in the store: what the item
+// is, is kept there too, beside it.
+func recordStored(ctx context.Context, req incident.Request, store evidence.Store, it evidence.Item) error {
+	if old, ok := recorded(req, it.ID); ok {
+		it = old
+	}
+	if err := record(ctx, req, it); err != nil {
+		return err
+	}
+	return evidence.PutRecord(ctx, store, evidence.Record{
+		Case: req.Case.ID, Rehearsal: req.Case.Rehearsal, Run: req.Run, Step: req.Step, Target: req.Target.String(), Item: it,
+	})
+}
+
 // recorded is the item that an earlier try of the step put into the journal.
 func recorded(req incident.Request, id string) (evidence.Item, bool) {
 	for _, raw := range req.Recorded(incident.EntryEvidence) {

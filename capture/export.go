@@ -189,7 +189,7 @@ func (x *diskExport) run(ctx context.Context) ([]kept, error) {
 	it := itemOf(diskID(x.snapshot), evidence.KindDiskImage, x.snapshot, disk, index.Acquired)
 	it.ContentSHA256, it.ContentBytes = index.Raw.SHA256, index.Raw.Bytes
 	it.Notes = []string{"volume " + index.Volume, "index with the digest of each block: " + indexObj.Location}
-	if err := record(ctx, x.req, it); err != nil {
+	if err := recordStored(ctx, x.req, x.store, it); err != nil {
 		return nil, err
 	}
 	return []kept{{it.ID, disk.Key, index.Stored.SHA256}, {it.ID, indexObj.Key, indexObj.SHA256}}, nil

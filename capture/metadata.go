@@ -168,7 +168,7 @@ func keep(ctx context.Context, req incident.Request, store evidence.Store, p pie
 	if err != nil {
 		return kept{}, err
 	}
-	if err := record(ctx, req, itemOf(id, p.kind, req.Target.Instance, obj, acquired)); err != nil {
+	if err := recordStored(ctx, req, store, itemOf(id, p.kind, req.Target.Instance, obj, acquired)); err != nil {
 		return kept{}, err
 	}
 	return kept{Item: id, Key: key, SHA256: obj.SHA256}, nil

@@ -112,13 +112,10 @@ func (x *execution) conclude(ctx context.Context, outcome incident.Outcome, runE
 	}
 }
 
-// anchor puts the journal's signed checkpoint into the evidence store, where
-// it can't be taken back: a journal cut off or swapped afterwards shows.
+// anchor puts the manifest, where evidence came since the last one, and the journal's signed
+// checkpoint into the evidence store, where they can't be taken back: a journal
+// cut off or swapped afterwards shows. The checkpoint is put there also where the manifest can't be.
 func (w *workspace) anchor(ctx context.Context, j *journal.Journal, a *access.Access, run string) error {
-	cp, err := j.Checkpoint(ctx)
-	if err != nil {
-		return err
-	}
 	r, err := fold(j)
 	if err != nil {
 		return err
@@ -128,6 +125,30 @@ func (w *workspace) anchor(ctx context.Context, j *journal.Journal, a *access.Ac
 		return errors.New("the case has no target yet")
 	}
 	store, err := w.store(ctx, a, target)
+	if err != nil {
+		return err
+	}
+	var manifestErr error
+	if r.custody.OwesManifest() {
+		_, manifestErr = w.putManifest(ctx, j, r, store, run)
+	}
+	return errors.Join(w.putCheckpoint(ctx, j, store, run), manifestErr)
+}
+
+// putManifest stores the signed list of the case's evidence as of the last entry, and
+// journals it. Of the same entries it makes the same manifest again.
+func (w *workspace) putManifest(ctx context.Context, j *journal.Journal, r *record, store evidence.Store, run string) (evidence.Item, error) {
+	made := r.entries[len(r.entries)-1].Time
+	item, err := evidence.PutManifest(ctx, store, j.Case(), r.custody.Manifest(j.Case(), made), j.SignText)
+	if err != nil {
+		return item, err
+	}
+	_, err = j.Append(ctx, incident.Draft{Type: incident.EntryEvidence, Run: run, Data: item})
+	return item, err
+}
+
+func (w *workspace) putCheckpoint(ctx context.Context, j *journal.Journal, store evidence.Store, run string) error {
+	cp, err := j.Checkpoint(ctx)
 	if err != nil {
 		return err
 	}

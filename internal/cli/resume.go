@@ -104,7 +104,7 @@ func (w *workspace) catchUp(ctx context.Context, j *journal.Journal, r *record) 
 	owed := false
 	for _, e := range r.entries {
 		switch e.Type {
-		case incident.EntryRunEnded:
+		case incident.EntryRunEnded, incident.EntryAnchorOwed:
 			owed = true
 		case incident.EntryCheckpoint:
 			owed = false

@@ -207,7 +207,7 @@ func (o *world) placeShape(add adder) {
 }
 
 // storeShape lists the evidence: in the bucket, and as the journal has it.
-// How many checkpoints are anchored depends on how often the run was resumed.
+// How many checkpoints and manifests are anchored depends on how often the run was resumed.
 func (o *world) storeShape(add adder) {
 	ctx := o.t.Context()
 	client := s3.NewFromConfig(o.account.Config(o.account.Alert().Region))
@@ -216,7 +216,7 @@ func (o *world) storeShape(add adder) {
 		page, err := pages.NextPage(ctx)
 		o.must(err)
 		for _, v := range page.Versions {
-			if key := aws.ToString(v.Key); !strings.Contains(key, "/checkpoints/") {
+			if key := aws.ToString(v.Key); !strings.Contains(key, "/checkpoints/") && !strings.Contains(key, "/manifests/") {
 				add("object", "%s", key)
 			}
 		}
@@ -224,7 +224,7 @@ func (o *world) storeShape(add adder) {
 	r, err := o.w.read(ctx, "INC-1")
 	o.must(err)
 	for _, i := range r.custody.Items {
-		if i.Kind != evidence.KindCheckpoint {
+		if i.Kind != evidence.KindCheckpoint && i.Kind != evidence.KindManifest {
 			add("evidence", "%s %s %s", i.Kind, i.ID, i.Mode)
 		}
 	}

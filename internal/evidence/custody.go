@@ -3,7 +3,6 @@ package evidence
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -14,7 +13,10 @@ import (
 type Custody struct {
 	Items  []Item  // in the order of their acquisition
 	Events []Event // in the order of the journal
-	byID   map[string]int
+
+	byID    map[string]int
+	entries uint64 // folded so far, of every type
+	fresh   bool   // since the last manifest there is something that a next one would say
 }
 
 // Event is a custody event with what the journal adds to it.
@@ -33,6 +35,7 @@ func NewCustody() *Custody { return &Custody{byID: make(map[string]int)} }
 // item that a resumed step recorded twice counts once. It fails where an
 // entry contradicts an earlier one, or names an item that does not exist.
 func (c *Custody) Add(e incident.Entry) error {
+	c.entries++
 	switch e.Type {
 	case incident.EntryEvidence:
 		var it Item
@@ -52,6 +55,7 @@ func (c *Custody) Add(e incident.Entry) error {
 			ev.By = e.Actor
 		}
 		c.Events = append(c.Events, ev)
+		c.fresh = true
 	}
 	return nil
 }
@@ -64,6 +68,13 @@ func (c *Custody) addItem(seq uint64, it Item) error {
 	if !ok {
 		c.byID[it.ID] = len(c.Items)
 		c.Items = append(c.Items, it)
+		switch it.Kind {
+		case KindManifest:
+			c.fresh = false
+		case KindCheckpoint: // signed by itself
+		default:
+			c.fresh = true
+		}
 		return nil
 	}
 	if old := c.Items[i]; old.SHA256 != it.SHA256 || old.Location != it.Location || old.Kind != it.Kind {
@@ -82,6 +93,9 @@ func (c *Custody) Item(id string) (Item, bool) {
 	return c.Items[i], true
 }
 
+// OwesManifest: something happened to the evidence since the last manifest.
+func (c *Custody) OwesManifest() bool { return c.fresh }
+
 // EventsOf are the events of one item.
 func (c *Custody) EventsOf(id string) []Event {
 	var of []Event
@@ -91,21 +105,4 @@ func (c *Custody) EventsOf(id string) []Event {
 		}
 	}
 	return of
-}
-
-// Manifest lists what a case holds, with digests, for whoever receives it.
-type Manifest struct {
-	Case      string    `json:"case"`
-	Rehearsal bool      `json:"rehearsal"`
-	Made      time.Time `json:"made"`
-	Items     []Item    `json:"items"`
-	Events    []Event   `json:"events"`
-}
-
-// Manifest is the case's manifest as of now.
-func (c *Custody) Manifest(of incident.Case, now time.Time) Manifest {
-	return Manifest{
-		Case: of.ID, Rehearsal: of.Rehearsal, Made: now,
-		Items: slices.Clone(c.Items), Events: slices.Clone(c.Events),
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/transparency-dev/formats/log"
 	"golang.org/x/mod/sumdb/note"
@@ -35,6 +36,21 @@ func sign(key Key, caseID string, h head) (incident.Checkpoint, error) {
 		return incident.Checkpoint{}, err
 	}
 	return incident.Checkpoint{Size: h.size, Note: string(signed)}, nil
+}
+
+// SignText signs a statement other than a checkpoint with the case's key, as a
+// note. The text ends with a newline.
+func (j *Journal) SignText(text string) (string, error) {
+	// Nobody may be able to have a checkpoint signed that is none.
+	if strings.HasPrefix(text, originPrefix) {
+		return "", errors.New("a text to sign must not begin like a checkpoint")
+	}
+	signer, err := j.key.signer(j.c.ID)
+	if err != nil {
+		return "", err
+	}
+	signed, err := note.Sign(&note.Note{Text: text}, signer)
+	return string(signed), err
 }
 
 // openCheckpoint reads a signed note and checks signature, origin and size.
