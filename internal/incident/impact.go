@@ -70,7 +70,8 @@ type Outcome string
 
 const (
 	OutcomeSucceeded   Outcome = "succeeded"
-	OutcomeFailed      Outcome = "failed"      // a step failed or is unknown; resumable
+	OutcomeFailed      Outcome = "failed"      // a step failed or is unknown, which is resumable; or a target was left out
 	OutcomeInterrupted Outcome = "interrupted" // resumable
 	OutcomeRefused     Outcome = "refused"     // nothing was changed
+	OutcomeLeftOut     Outcome = "left-out"    // of a target only: Plan.LeftOut
 )

@@ -44,21 +44,21 @@ func (c Capability) lack() string {
 	}
 }
 
-// guardOrder returns why step must not be applied with proposal p: something
+// guardOrder returns why step, one of its target's steps, must not be applied with proposal p: something
 // it requires is not provided by any step before it that counts.
-func guardOrder(plan Plan, step StepPlan, p Proposal, counts func(StepPlan) bool) error {
+func guardOrder(steps []StepPlan, step StepPlan, p Proposal, counts func(StepPlan) bool) error {
 	for _, c := range p.Requires {
-		if !provided(plan, step, c, counts) {
+		if !provided(steps, step, c, counts) {
 			return &RefusedError{Reason: fmt.Sprintf("step %s on %s: no step before it provides %s: %s", step.ID, step.Target, c, c.lack())}
 		}
 	}
 	return nil
 }
 
-func provided(plan Plan, step StepPlan, c Capability, counts func(StepPlan) bool) bool {
-	before := graphOn(step.Target, plan.Steps).ancestors(step.ID)
-	return slices.ContainsFunc(plan.Steps, func(s StepPlan) bool {
-		return s.Target == step.Target && before[s.ID] && slices.Contains(s.Provides, c) && counts(s)
+func provided(steps []StepPlan, step StepPlan, c Capability, counts func(StepPlan) bool) bool {
+	before := planGraph(steps).ancestors(step.ID)
+	return slices.ContainsFunc(steps, func(s StepPlan) bool {
+		return before[s.ID] && slices.Contains(s.Provides, c) && counts(s)
 	})
 }
 
@@ -73,12 +73,11 @@ func graphOf(steps []Step) graph {
 	return g
 }
 
-func graphOn(t Target, steps []StepPlan) graph {
-	g := make(graph)
+// planGraph is that of one target's steps.
+func planGraph(steps []StepPlan) graph {
+	g := make(graph, len(steps))
 	for _, s := range steps {
-		if s.Target == t {
-			g[s.ID] = s.Needs
-		}
+		g[s.ID] = s.Needs
 	}
 	return g
 }

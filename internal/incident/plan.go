@@ -18,8 +18,9 @@ type Plan struct {
 	Playbook       string         `json:"playbook"`
 	PlaybookDigest string         `json:"playbook_digest,omitempty"`
 	Targets        []Target       `json:"targets"`
+	LeftOut        []LeftOut      `json:"left_out,omitempty"` // chosen, and not among Targets
 	Inputs         map[string]any `json:"inputs,omitempty"`
-	Steps          []StepPlan     `json:"steps"` // in an order that respects Needs
+	Steps          []StepPlan     `json:"steps"` // target by target, in an order that respects Needs
 	// Digest (sha256:…) covers everything above and, of each step, what is
 	// approved: action, inputs or their expressions, changes, impact. It does not cover
 	// before-states.

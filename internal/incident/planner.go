@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -23,7 +22,8 @@ type Planner struct {
 }
 
 // Plan binds the playbook to the case and its targets and lets every action
-// whose inputs are known say what it would change. Errors: *InputError with
+// whose inputs are known say what it would change. A target that can't be
+// planned is left out, and the plan says why (Plan.LeftOut). Where that leaves none, errors: *InputError with
 // everything that is wrong with the playbook's inputs, the targets or a step's
 // inputs; *RefusedError where the order of work would endanger the target;
 // otherwise what the actions could not read, all of it.
@@ -39,22 +39,25 @@ func (p Planner) Plan(ctx context.Context, c Case, pb Playbook, targets []Target
 		Case: c.ID, Kind: KindRun, Playbook: pb.Name, PlaybookDigest: pb.Digest,
 		Targets: slices.Clone(targets), Inputs: values,
 	}
+	unbound := newLosses("planning")
 	for _, t := range targets {
 		for _, s := range steps {
 			step, errs := p.bind(s, Scope{Case: c, Target: t, Inputs: values})
 			for _, err := range errs {
-				problems = append(problems, &StepError{Line: s.Line, Step: s.ID, Err: err})
+				unbound.add(t, s.ID, &StepError{Line: s.Line, Step: s.ID, Err: err}, true)
 			}
 			plan.Steps = append(plan.Steps, step)
 		}
 	}
-	if len(problems) > 0 {
-		return Plan{}, &InputError{problems}
-	}
-	if err := p.propose(ctx, c, pb, plan.Steps); err != nil {
+	if err := unbound.drop(&plan); err != nil {
 		return Plan{}, err
 	}
-	if err := checkPlanOrder(plan); err != nil {
+	unread := p.propose(ctx, c, pb, plan.Steps)
+	if ctx.Err() != nil {
+		return Plan{}, context.Cause(ctx)
+	}
+	checkPlanOrder(plan, unread)
+	if err := unread.drop(&plan); err != nil {
 		return Plan{}, err
 	}
 	plan.Digest = plan.digest()
@@ -175,9 +178,8 @@ func (r ApprovalRule) asks(i Impact) bool {
 }
 
 // propose asks the actions what they would change, several at a time.
-func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepPlan) error {
-	failures := make([]error, len(steps))
-	err := each(len(steps), func(i int) error {
+func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepPlan) *losses {
+	failures := each(len(steps), func(i int) error {
 		step := &steps[i]
 		if step.Skip != "" || len(step.Deferred) > 0 {
 			return nil
@@ -190,33 +192,19 @@ func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepP
 			return nil
 		}
 		if err != nil {
-			failures[i] = err
-			return nil
+			return err
 		}
 		step.Proposal, step.Impact = &proposal, proposal.Impact
 		step.Asks = pb.rule(step.ID).asks(step.Impact)
 		return nil
 	})
-	return errors.Join(err, byCause(steps, failures))
-}
-
-// byCause reports each cause once, with the steps of a target that it kept from being planned.
-func byCause(steps []StepPlan, failures []error) error {
-	var told []error
+	lost := newLosses("planning")
 	for i, err := range failures {
-		if err == nil {
-			continue
+		if err != nil {
+			lost.add(steps[i].Target, steps[i].ID, err, false)
 		}
-		ids := []string{steps[i].ID}
-		for k := i + 1; k < len(steps); k++ {
-			if failures[k] != nil && steps[k].Target == steps[i].Target && failures[k].Error() == err.Error() {
-				ids = append(ids, steps[k].ID)
-				failures[k] = nil
-			}
-		}
-		told = append(told, fmt.Errorf("planning %s on %s: %w", strings.Join(ids, ", "), steps[i].Target, err))
 	}
-	return errors.Join(told...)
+	return lost
 }
 
 // planned lets an action say what it would do, forward or, in a release, back.
@@ -273,8 +261,8 @@ func (p Planner) request(c Case, step StepPlan) Request {
 }
 
 // each calls do for 0 to n-1, a few at a time, waits for all of them and
-// reports their errors together, in order.
-func each(n int, do func(i int) error) error {
+// returns their errors.
+func each(n int, do func(i int) error) []error {
 	errs := make([]error, n)
 	slots := make(chan struct{}, parallel)
 	var wg sync.WaitGroup
@@ -286,18 +274,36 @@ func each(n int, do func(i int) error) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errs
 }
 
-func checkPlanOrder(plan Plan) error {
-	var errs []error
-	for _, step := range plan.Steps {
-		if step.Proposal == nil {
-			continue
+// perTarget cuts steps, which come target by target, into those of each target.
+func perTarget(steps []StepPlan) [][]StepPlan {
+	var parts [][]StepPlan
+	for i := 0; i < len(steps); {
+		n := 1
+		for i+n < len(steps) && steps[i+n].Target == steps[i].Target {
+			n++
 		}
-		errs = append(errs, guardOrder(plan, step, *step.Proposal, func(s StepPlan) bool { return s.Skip == "" }))
+		parts = append(parts, steps[i:i+n])
+		i += n
 	}
-	return errors.Join(errs...)
+	return parts
+}
+
+// checkPlanOrder finds the targets that the order of work would endanger.
+func checkPlanOrder(plan Plan, lost *losses) {
+	for _, steps := range perTarget(plan.Steps) {
+		unread := len(lost.by[steps[0].Target]) > 0 // the order of what is not known can't be judged
+		for _, step := range steps {
+			if step.Proposal == nil || unread {
+				continue
+			}
+			if err := guardOrder(steps, step, *step.Proposal, func(s StepPlan) bool { return s.Skip == "" }); err != nil {
+				lost.add(step.Target, step.ID, err, true)
+			}
+		}
+	}
 }
 
 // approvable is what a digest covers of a step: what the responder reads and
@@ -342,9 +348,10 @@ func (p Plan) digest() string {
 		Playbook       string         `json:"playbook"`
 		PlaybookDigest string         `json:"playbook_digest"`
 		Targets        []Target       `json:"targets"`
+		LeftOut        []LeftOut      `json:"left_out,omitempty"`
 		Inputs         map[string]any `json:"inputs,omitempty"`
 		Steps          []approvable   `json:"steps"`
-	}{p.Case, p.Kind, p.Playbook, p.PlaybookDigest, p.Targets, p.Inputs, steps})
+	}{p.Case, p.Kind, p.Playbook, p.PlaybookDigest, p.Targets, p.LeftOut, p.Inputs, steps})
 	if err != nil {
 		panic(fmt.Sprintf("a plan of plain data does not marshal: %v", err)) // inputs are strings, numbers, booleans, lists
 	}

@@ -125,14 +125,14 @@ func TestAReadThatFailsIsNoObstacleWhereTheConditionIsStillOpen(t *testing.T) {
 	}
 }
 
-// Each cause is told once for a target, with the steps it stands in the way of.
+// Each cause is told once, with the steps and targets it stands in the way of.
 func TestAllThatCantBeReadIsReportedTogether(t *testing.T) {
 	b := newBench(t)
 	denied := errors.New("access denied")
 	b.fake("fake.disruptive").plan = func(incident.Request, *incident.Proposal) error { return denied }
 	_, err := b.planner.Plan(t.Context(), testCase, playbook(step("a", "disruptive"), step("b", "additive"), step("c", "disruptive")),
 		[]incident.Target{targetA, targetB}, nil)
-	want := fmt.Sprintf("planning a, c on %s: access denied\nplanning a, c on %s: access denied", targetA, targetB)
+	want := fmt.Sprintf("planning a, c on %s, %s: access denied", targetA, targetB)
 	if !errors.Is(err, denied) || err.Error() != want {
 		t.Errorf("got %v", err)
 	}

@@ -3,7 +3,6 @@ package incident
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -12,87 +11,93 @@ import (
 // before-states. Steps come in the reverse of their original order, the newest
 // run first, so that the oldest before-state is what is left in the end. A
 // plan without steps: there is nothing to undo. Where something else has
-// changed since what a step set, all differences are returned together in a
-// *DriftError, unless force is set.
+// changed since what a step set, the target is left out, as is one that can't be read; where that leaves
+// none, all differences are returned together in a *DriftError. Force undoes the changed too.
 func (p Planner) Release(ctx context.Context, s *State, targets []Target, force bool) (Plan, error) {
 	plan := Plan{Case: s.Case.ID, Kind: KindRelease, Playbook: string(KindRelease), Targets: slices.Clone(targets)}
-	var previous []string // the release steps of the target's newer run
-	for _, group := range p.undoable(s, targets) {
-		first := group[0].Step.Target
-		if !slices.Contains(plan.Targets, first) {
-			plan.Targets = append(plan.Targets, first)
-		}
-		if n := len(plan.Steps); n > 0 && plan.Steps[n-1].Target != first {
-			previous = nil
-		}
-		steps := p.undo(plan, group, previous, force)
-		previous = nil
-		for _, step := range steps {
-			previous = append(previous, step.ID)
-		}
-		plan.Steps = append(plan.Steps, steps...)
+	named := make(map[Target]bool, len(targets))
+	for _, t := range targets {
+		named[t] = true
 	}
-	if err := p.proposeUndo(ctx, s, plan.Steps); err != nil {
+	for _, live := range p.undoable(s, targets) {
+		t := live[0].Step.Target
+		if !named[t] {
+			plan.Targets = append(plan.Targets, t)
+		}
+		plan.Steps = append(plan.Steps, p.undo(live, force)...)
+	}
+	lost := p.proposeUndo(ctx, s, plan.Steps)
+	if ctx.Err() != nil {
+		return Plan{}, context.Cause(ctx)
+	}
+	if err := lost.drop(&plan); err != nil {
 		return Plan{}, err
 	}
 	plan.Digest = plan.digest()
 	return plan, nil
 }
 
-// undoable are the live steps whose actions can be undone, in groups of one
-// target and one run: target by target, the newest run first, within a run
-// the last step first.
+// undoable are the live steps whose actions can be undone, target by target,
+// the newest run first, within a run the last step first.
 func (p Planner) undoable(s *State, targets []Target) [][]LiveStep {
-	var groups [][]LiveStep
-	live := s.Live(targets...)
-	if len(targets) == 0 {
-		for _, l := range live {
-			if !slices.Contains(targets, l.Step.Target) {
-				targets = append(targets, l.Step.Target)
-			}
+	at := make(map[Target]int)
+	var on [][]LiveStep
+	place := func(t Target) int {
+		i, ok := at[t]
+		if !ok {
+			i = len(on)
+			at[t], on = i, append(on, nil)
 		}
+		return i
 	}
 	for _, t := range targets {
-		var run *RunState
-		for _, l := range live {
-			if _, ok := p.Registry[l.Step.Action].(Reverter); !ok || l.Step.Target != t {
-				continue
-			}
-			if l.Run != run {
-				run, groups = l.Run, append(groups, nil)
-			}
-			last := len(groups) - 1
-			groups[last] = append(groups[last], l)
+		place(t)
+	}
+	for _, l := range s.Live(targets...) {
+		if _, ok := p.Registry[l.Step.Action].(Reverter); ok {
+			i := place(l.Step.Target)
+			on[i] = append(on[i], l)
 		}
 	}
-	return groups
+	return slices.DeleteFunc(on, func(live []LiveStep) bool { return len(live) == 0 })
 }
 
-// undo makes the release steps of one run's steps on one target. Each needs
-// the steps that once needed it, and all those of the newer run.
-func (p Planner) undo(plan Plan, group []LiveStep, newer []string, force bool) []StepPlan {
-	run := group[0].Run
-	g := graphOn(group[0].Step.Target, run.Plan.Steps)
-	steps := make([]StepPlan, 0, len(group))
-	ids := make(map[string]string, len(group)) // of the original to that of the release
-	for _, l := range group {
-		spec := p.Registry[l.Step.Action].Spec()
-		id := l.Step.ID
-		if _, taken := plan.Step(StepKey{l.Step.Target, id}); taken {
-			id += "." + run.ID
-		}
-		step := StepPlan{
-			ID: id, Target: l.Step.Target, Title: l.Step.Title, Action: l.Step.Action,
-			Needs: slices.Clone(newer), Inputs: spec.typed(l.Status.Intent.Inputs), Impact: spec.Impact,
-			Asks: ApprovalAuto.asks(spec.Impact), Timeout: spec.Timeout, OnFailure: Stop, Undo: l.undo(force),
-		}
-		for _, later := range group {
-			if done, ok := ids[later.Step.ID]; ok && g.ancestors(later.Step.ID)[l.Step.ID] {
-				step.Needs = append(step.Needs, done)
+// undo makes the release steps of a target's live steps. Each needs the steps
+// of its run that once needed it, and all those of the newer run.
+func (p Planner) undo(live []LiveStep, force bool) []StepPlan {
+	steps := make([]StepPlan, 0, len(live))
+	taken := make(map[string]bool, len(live))
+	var newer []string // the release steps of the target's newer run
+	for i := 0; i < len(live); {
+		run := live[i].Run
+		g := planGraph(run.on(live[i].Step.Target))
+		ids := make(map[string]string) // of the original to that of the release
+		for ; i < len(live) && live[i].Run == run; i++ {
+			l := live[i]
+			spec := p.Registry[l.Step.Action].Spec()
+			id := l.Step.ID
+			if taken[id] {
+				id += "." + run.ID
 			}
+			step := StepPlan{
+				ID: id, Target: l.Step.Target, Title: l.Step.Title, Action: l.Step.Action,
+				Needs: slices.Clone(newer), Inputs: spec.typed(l.Status.Intent.Inputs), Impact: spec.Impact,
+				Asks: ApprovalAuto.asks(spec.Impact), Timeout: spec.Timeout, OnFailure: Stop, Undo: l.undo(force),
+			}
+			for later, done := range ids {
+				if g.ancestors(later)[l.Step.ID] {
+					step.Needs = append(step.Needs, done)
+				}
+			}
+			slices.Sort(step.Needs)
+			ids[l.Step.ID], taken[id] = id, true
+			steps = append(steps, step)
 		}
-		ids[l.Step.ID] = id
-		steps = append(steps, step)
+		newer = nil
+		for _, id := range ids {
+			newer = append(newer, id)
+		}
+		slices.Sort(newer)
 	}
 	return steps
 }
@@ -112,48 +117,50 @@ func (l LiveStep) undo(force bool) *Undo {
 // proposeUndo asks the actions what undoing would change. A step that comes
 // after the undoing of another step of the same action has no proposal yet:
 // what that one set would look like a change by someone else.
-func (p Planner) proposeUndo(ctx context.Context, s *State, steps []StepPlan) error {
+func (p Planner) proposeUndo(ctx context.Context, s *State, steps []StepPlan) *losses {
 	shared, undone := sharersOf(steps), make(map[runStep]bool, len(steps))
 	for _, step := range steps {
 		undone[step.undone()] = true
 	}
-	var known []*StepPlan
-	for i, step := range steps {
-		before := graphOn(step.Target, steps).ancestors(step.ID)
-		if !slices.ContainsFunc(steps, func(s StepPlan) bool {
-			return s.Target == step.Target && s.Action == step.Action && before[s.ID]
-		}) {
-			known = append(known, &steps[i])
-		}
-	}
-	drifts := make([]*DriftError, len(known))
-	err := each(len(known), func(i int) error {
+	known := firstOfTheirAction(steps)
+	failures := each(len(known), func(i int) error {
 		step := known[i]
-		action := p.Registry[step.Action]
 		req := p.request(s.Case, *step)
 		step.Undo.Held = s.held(step.shared(), func(h runStep) bool { return undone[h] })
 		req.Sharing = shared.targets(step.Target, step.shared(), func(StepKey) bool { return true })
-		proposal, err := planned(p.stepContext(ctx, *step), action, req)
-		if errors.As(err, &drifts[i]) {
-			return nil
+		proposal, err := planned(p.stepContext(ctx, *step), p.Registry[step.Action], req)
+		if drift := new(DriftError); errors.As(err, &drift) {
+			return hintForce(err)
 		}
 		if err != nil {
-			return fmt.Errorf("planning to undo step %s of run %s on %s: %w", step.Undo.Step, step.Undo.Run, step.Target, err)
+			return err
 		}
 		step.Proposal, step.Impact = &proposal, proposal.Impact
 		step.Asks = ApprovalAuto.asks(proposal.Impact)
 		return nil
 	})
-	var all DriftError
-	for _, d := range drifts {
-		if d != nil {
-			all.Differences = append(all.Differences, d.Differences...)
+	lost := newLosses("planning to undo")
+	for i, err := range failures {
+		if err != nil {
+			lost.add(known[i].Target, known[i].ID, err, false)
 		}
 	}
-	if len(all.Differences) > 0 {
-		err = errors.Join(err, hintForce(&all))
+	return lost
+}
+
+// firstOfTheirAction are the steps that come after no other step of the same action and target.
+func firstOfTheirAction(steps []StepPlan) []*StepPlan {
+	var first []*StepPlan
+	for _, part := range perTarget(steps) {
+		g := planGraph(part)
+		for i, step := range part {
+			before := g.ancestors(step.ID)
+			if !slices.ContainsFunc(part, func(s StepPlan) bool { return s.Action == step.Action && before[s.ID] }) {
+				first = append(first, &part[i])
+			}
+		}
 	}
-	return err
+	return first
 }
 
 func hintForce(err error) error {

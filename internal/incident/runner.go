@@ -89,8 +89,8 @@ func (r *Runner) Resume(ctx context.Context, s *State, run string, pb Playbook) 
 	if s.Closed {
 		return OutcomeRefused, &RefusedError{Reason: fmt.Sprintf("case %s is closed", s.Case.ID)}
 	}
-	if rs.Outcome == OutcomeSucceeded {
-		return OutcomeRefused, &RefusedError{Reason: fmt.Sprintf("run %s has succeeded: there is nothing left to do", run)}
+	if rs.Finished() {
+		return OutcomeRefused, &RefusedError{Reason: fmt.Sprintf("every step of run %s is done: there is nothing left to do", run)}
 	}
 	if err := r.check(s.Case, pb, rs.Plan); err != nil {
 		return OutcomeRefused, err
@@ -203,52 +203,71 @@ func (e *execution) run() (Outcome, error) {
 	return end.Outcome, nil
 }
 
-// schedule starts every step as soon as what it needs has settled and waits for all it started.
+// schedule starts every step as soon as what it needs has settled and waits
+// for all it started. Targets never wait for each other: a step that is over
+// concerns its own target's steps only.
 func (e *execution) schedule() {
 	run := e.state.Run(e.id)
 	if run == nil {
 		return // its first entry was refused
 	}
 	e.shared = sharersOf(run.Plan.Steps)
-	settled, started := make(map[StepKey]bool), make(map[StepKey]bool)
-	stopped := make(map[Target]string) // why no further step of the target starts
-	ready := func(s StepPlan) bool {
-		return !slices.ContainsFunc(s.Needs, func(id string) bool { return !settled[StepKey{s.Target, id}] })
-	}
 	done := make(chan StepPlan)
-	for busy := 0; ; busy-- {
-		for rank, step := range run.Plan.Steps {
-			switch k := step.Key(); {
-			case started[k] || e.ctx.Err() != nil:
-			case e.kept(k):
-				started[k], settled[k] = true, true
-			case stopped[step.Target] != "":
-				started[k] = true
-				e.block(step, stopped[step.Target])
-			case ready(step):
-				started[k] = true
-				busy++
-				go func() {
-					e.step(step, rank)
-					done <- step
-				}()
-			}
-		}
-		if busy == 0 {
-			return
-		}
+	work := make(map[Target]*targetWork, len(run.Plan.Targets))
+	busy := 0
+	for rank, steps := 0, []StepPlan(nil); rank < len(run.Plan.Steps); rank += len(steps) {
+		t := run.Plan.Steps[rank].Target
+		steps = run.on(t)
+		work[t] = &targetWork{e: e, steps: steps, rank: rank, settled: make(map[string]bool), started: make(map[string]bool)}
+		busy += work[t].proceed(done)
+	}
+	for ; busy > 0; busy-- {
 		step := <-done
-		settled[step.Key()] = true
+		w := work[step.Target]
+		w.settled[step.ID] = true
 		if why := e.stops(step); why != "" {
-			stopped[step.Target] = why
+			w.stopped = why
+		}
+		busy += w.proceed(done)
+	}
+}
+
+// targetWork is how far a target's steps are.
+type targetWork struct {
+	e                *execution
+	steps            []StepPlan
+	rank             int             // of the first of them in the plan
+	settled, started map[string]bool // by step ID
+	stopped          string          // why no further step starts
+}
+
+// proceed starts what can start now and returns how many that are.
+func (w *targetWork) proceed(done chan<- StepPlan) int {
+	started := 0
+	for i, step := range w.steps {
+		switch {
+		case w.started[step.ID] || w.e.ctx.Err() != nil:
+		case w.e.kept(step.Key()):
+			w.started[step.ID], w.settled[step.ID] = true, true
+		case w.stopped != "":
+			w.started[step.ID] = true
+			w.e.block(step, w.stopped)
+		case !slices.ContainsFunc(step.Needs, func(id string) bool { return !w.settled[id] }):
+			w.started[step.ID] = true
+			started++
+			go func() {
+				w.e.step(step, w.rank+i)
+				done <- step
+			}()
 		}
 	}
+	return started
 }
 
 // kept tells whether a step needs nothing more from this execution.
 func (e *execution) kept(k StepKey) bool {
 	s := e.status(k)
-	return s.State == Succeeded || s.State == Reverted || s.State == Skipped && s.Outcome.Skip == SkipCondition
+	return s.over()
 }
 
 // stops says why a step that is over stops its target; empty where it does not.
@@ -289,33 +308,14 @@ func (e *execution) end() RunEnded {
 	if run == nil {
 		return RunEnded{Outcome: OutcomeInterrupted}
 	}
-	var open, tried, rejected bool
-	var problems []string
+	var all tally
 	for _, step := range run.Plan.Steps {
-		s := run.Steps[step.Key()]
-		tried = tried || s.Intent != nil
-		switch s.State {
-		case Pending, Waiting, Running, Unknown:
-			open = true
-		case Failed:
-			problems = append(problems, fmt.Sprintf("%s: %s", step.Key(), s.Error))
-		case Skipped:
-			if s.Outcome.Skip == SkipRejected {
-				rejected = true
-				problems = append(problems, fmt.Sprintf("%s: %s", step.Key(), s.Outcome.Reason))
-			}
-		}
+		all.add(step.Key().String(), run.Steps[step.Key()])
 	}
-	end := RunEnded{Outcome: OutcomeFailed, Error: strings.Join(problems, "\n")}
-	switch {
-	case open && e.ctx.Err() != nil:
-		end.Outcome = OutcomeInterrupted
-	case !open && len(problems) == 0:
-		end.Outcome = OutcomeSucceeded
-	case rejected && !tried:
-		end.Outcome = OutcomeRefused
+	for _, left := range run.Plan.LeftOut {
+		all.problems = append(all.problems, left.String())
 	}
-	return end
+	return RunEnded{Outcome: all.outcome(e.ctx.Err() != nil), Error: strings.Join(all.problems, "\n")}
 }
 
 // anchor fails only where the journal does.

@@ -39,7 +39,8 @@ type RunState struct {
 	Approved *Approval
 	Steps    map[StepKey]*StepStatus // all of the plan's
 
-	keys map[string]StepKey // by StepKey.String
+	keys  map[string]int // places in Plan.Steps, by StepKey.String
+	first map[Target]int // places in Plan.Steps of the targets' first steps
 }
 
 // StepStatus is a step of a run so far.
@@ -82,6 +83,19 @@ func (s *State) Run(id string) *RunState {
 	return nil
 }
 
+// on are the run's steps on a target.
+func (r *RunState) on(t Target) []StepPlan {
+	first, ok := r.first[t]
+	if !ok {
+		return nil
+	}
+	last := first
+	for last < len(r.Plan.Steps) && r.Plan.Steps[last].Target == t {
+		last++
+	}
+	return r.Plan.Steps[first:last]
+}
+
 // Abandon marks the steps that were under way as unknown. Call it when nobody
 // holds the case: the journal alone can't tell that its holder was killed.
 func (s *State) Abandon() {
@@ -101,13 +115,17 @@ type LiveStep struct {
 // given): newest run first, within a run the last step first.
 func (s *State) Live(targets ...Target) []LiveStep {
 	var live []LiveStep
+	chosen := make(map[Target]bool, len(targets))
+	for _, t := range targets {
+		chosen[t] = true
+	}
 	for _, r := range slices.Backward(s.Runs) {
 		if r.Kind != KindRun {
 			continue
 		}
 		for _, step := range slices.Backward(r.Plan.Steps) {
 			status := r.Steps[step.Key()]
-			wanted := len(targets) == 0 || slices.Contains(targets, step.Target)
+			wanted := len(targets) == 0 || chosen[step.Target]
 			if wanted && status.Intent != nil && status.State != Reverted {
 				live = append(live, LiveStep{r, step, status})
 			}
@@ -153,11 +171,11 @@ func (s *State) add(e Entry) error {
 		return err
 	}
 	if e.Type == EntryStepIntent && r.Kind == KindRun {
-		k, status, err := r.step(e)
+		step, status, err := r.step(e)
 		if err != nil {
 			return err
 		}
-		s.hold(runStep{r.ID, k}, status.Intent.Proposal.Shared)
+		s.hold(runStep{r.ID, step.Key()}, status.Intent.Proposal.Shared)
 		return nil
 	}
 	if e.Type == EntryStepOutcome && r.Kind == KindRelease {
@@ -187,11 +205,17 @@ func (s *State) start(e Entry) error {
 	}
 	r := &RunState{
 		ID: e.Run, Case: s.Case, Kind: d.Kind, Plan: d.Plan, Source: d.Source, Inputs: d.Inputs, Started: e.Time,
-		Steps: make(map[StepKey]*StepStatus, len(d.Plan.Steps)), keys: make(map[string]StepKey, len(d.Plan.Steps)),
+		Steps: make(map[StepKey]*StepStatus, len(d.Plan.Steps)), keys: make(map[string]int, len(d.Plan.Steps)),
+		first: make(map[Target]int, len(d.Plan.Targets)),
 	}
-	for _, step := range d.Plan.Steps {
+	for i, step := range d.Plan.Steps {
 		k := step.Key()
-		r.Steps[k], r.keys[k.String()] = &StepStatus{}, k
+		r.Steps[k], r.keys[k.String()] = &StepStatus{}, i
+		if _, known := r.first[step.Target]; !known {
+			r.first[step.Target] = i
+		} else if d.Plan.Steps[i-1].Target != step.Target {
+			return fmt.Errorf("the plan of run %s does not list the steps of %s together", e.Run, step.Target)
+		}
 	}
 	s.Runs = append(s.Runs, r)
 	return nil
@@ -199,18 +223,17 @@ func (s *State) start(e Entry) error {
 
 // revert marks the step that a release's step has undone.
 func (s *State) revert(release *RunState, e Entry) error {
-	key, status, err := release.step(e)
+	step, status, err := release.step(e)
 	if err != nil || status.State != Succeeded {
 		return err
 	}
-	step, _ := release.Plan.Step(key)
 	if step.Undo == nil {
-		return fmt.Errorf("step %s of a release undoes nothing", key)
+		return fmt.Errorf("step %s of a release undoes nothing", step.Key())
 	}
 	undone := step.undone()
 	run := s.Run(undone.run)
 	if run == nil || run.Steps[undone.key] == nil {
-		return fmt.Errorf("step %s undoes step %s of run %s, which does not exist", key, step.Undo.Step, step.Undo.Run)
+		return fmt.Errorf("step %s undoes step %s of run %s, which does not exist", step.Key(), step.Undo.Step, step.Undo.Run)
 	}
 	status = run.Steps[undone.key]
 	status.State, status.RevertedBy = Reverted, release.ID
@@ -246,12 +269,13 @@ func (r *RunState) add(e Entry) error {
 }
 
 // step returns the step that the entry is about.
-func (r *RunState) step(e Entry) (StepKey, *StepStatus, error) {
-	k, ok := r.keys[e.Step+"@"+e.Target]
+func (r *RunState) step(e Entry) (*StepPlan, *StepStatus, error) {
+	i, ok := r.keys[e.Step+"@"+e.Target]
 	if !ok {
-		return k, nil, fmt.Errorf("run %s has no step %s on %s", r.ID, e.Step, e.Target)
+		return nil, nil, fmt.Errorf("run %s has no step %s on %s", r.ID, e.Step, e.Target)
 	}
-	return k, r.Steps[k], nil
+	step := &r.Plan.Steps[i]
+	return step, r.Steps[step.Key()], nil
 }
 
 func (r *RunState) approve(e Entry) error {

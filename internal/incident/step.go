@@ -198,9 +198,9 @@ func (e *execution) scope(t Target) (Scope, error) {
 	run := e.state.Run(e.id)
 	inputs, problems := CheckInputs(e.pb.Inputs, run.Plan.Inputs)
 	scope := Scope{Case: e.state.Case, Target: t, Inputs: inputs, Steps: make(map[string]StepScope)}
-	for _, step := range run.Plan.Steps {
+	for _, step := range run.on(t) {
 		s := run.Steps[step.Key()]
-		if step.Target != t || s.Outcome == nil {
+		if s.Outcome == nil {
 			continue
 		}
 		spec, _ := e.Registry.Spec(step.Action)
@@ -352,7 +352,7 @@ func (e *execution) guard(step StepPlan, p Proposal) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	run := e.state.Run(e.id)
-	return guardOrder(run.Plan, step, p, func(s StepPlan) bool { return run.Steps[s.Key()].State == Succeeded })
+	return guardOrder(run.on(step.Target), step, p, func(s StepPlan) bool { return run.Steps[s.Key()].State == Succeeded })
 }
 
 // try commits the intent and only then acts.

@@ -2,23 +2,25 @@ package incident
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
 // Summary is the last object of run --output json. Evidence, CleanRooms and
 // Journal are not the core's to know: the command line fills them in.
 type Summary struct {
-	Type           string        `json:"type"` // summary
-	Case           string        `json:"case"`
-	Run            string        `json:"run"`
-	Kind           RunKind       `json:"kind"`
-	Playbook       string        `json:"playbook"`
-	PlaybookDigest string        `json:"playbook_digest,omitempty"`
-	Digest         string        `json:"digest"` // the plan's
-	Rehearsal      bool          `json:"rehearsal"`
-	Outcome        Outcome       `json:"outcome"`
-	Error          string        `json:"error,omitempty"`
-	Steps          []StepSummary `json:"steps"`
+	Type           string          `json:"type"` // summary
+	Case           string          `json:"case"`
+	Run            string          `json:"run"`
+	Kind           RunKind         `json:"kind"`
+	Playbook       string          `json:"playbook"`
+	PlaybookDigest string          `json:"playbook_digest,omitempty"`
+	Digest         string          `json:"digest"` // the plan's
+	Rehearsal      bool            `json:"rehearsal"`
+	Outcome        Outcome         `json:"outcome"`
+	Error          string          `json:"error,omitempty"`
+	Steps          []StepSummary   `json:"steps"`
+	Targets        []TargetSummary `json:"targets"`
 	// ContainedAfter is the time in seconds from the run's start until the
 	// network cut of its last target was verified. Null where a target's cut
 	// was not, or the playbook cuts none.
@@ -29,6 +31,19 @@ type Summary struct {
 	ResidualExposure []Exposure `json:"residual_exposure"`
 	// Cuts are what became of each path, as it was read back after the cut.
 	Cuts []Cut `json:"cuts"`
+}
+
+// TargetSummary is what became of one target.
+type TargetSummary struct {
+	Target  string  `json:"target"`
+	Outcome Outcome `json:"outcome"` // empty while it runs
+	// ContainedAfter is in seconds from the run's start; null where the target's
+	// network cut was not verified, or the playbook cuts none.
+	ContainedAfter   *float64   `json:"contained_after_s"`
+	Error            string     `json:"error,omitempty"`
+	Hint             string     `json:"hint,omitempty"`
+	ResidualExposure []Exposure `json:"residual_exposure"`
+	Cuts             []Cut      `json:"cuts,omitempty"`
 }
 
 // StepSummary is a step as the summary shows it.
@@ -49,59 +64,129 @@ func (r *RunState) Summary() Summary {
 	s := Summary{
 		Type: "summary", Case: r.Plan.Case, Run: r.ID, Kind: r.Kind, Playbook: r.Plan.Playbook,
 		PlaybookDigest: r.Plan.PlaybookDigest, Digest: r.Plan.Digest, Rehearsal: r.Case.Rehearsal,
-		Outcome: r.Outcome, Error: r.Error, ContainedAfter: r.containedAfter(),
-		Steps: []StepSummary{}, ResidualExposure: []Exposure{}, Cuts: []Cut{},
+		Outcome: r.Outcome, Error: r.Error, Steps: []StepSummary{}, Targets: []TargetSummary{}, Cuts: []Cut{},
 	}
 	for _, step := range r.Plan.Steps {
-		status := r.Steps[step.Key()]
-		sum := StepSummary{
-			ID: step.ID, Action: step.Action, Target: step.Target.String(), State: status.State,
-			Started: status.Started, Ended: status.Ended, Error: status.Error, Hint: status.Hint,
-		}
-		if status.Outcome != nil {
-			sum.Reason = status.Outcome.Reason
-		}
-		s.Steps = append(s.Steps, sum)
-		if status.State != Succeeded {
-			continue
-		}
-		for _, x := range status.Outcome.Verification.Residual {
-			if !slices.Contains(s.ResidualExposure, x) {
-				s.ResidualExposure = append(s.ResidualExposure, x)
-			}
-		}
-		s.Cuts = append(s.Cuts, status.Outcome.Verification.Cuts...)
+		s.Steps = append(s.Steps, r.stepSummary(step))
 	}
+	for _, t := range r.Plan.Targets {
+		s.Targets = append(s.Targets, r.targetSummary(t))
+	}
+	var all exposures
+	for _, t := range s.Targets {
+		all.add(t.ResidualExposure)
+		s.Cuts = append(s.Cuts, t.Cuts...)
+	}
+	s.ResidualExposure = all.list()
+	for _, left := range r.Plan.LeftOut {
+		s.Targets = append(s.Targets, TargetSummary{
+			Target: left.Target.String(), Outcome: OutcomeLeftOut, Error: left.Reason, Hint: left.Hint, ResidualExposure: []Exposure{},
+		})
+	}
+	s.ContainedAfter = r.containedAfter()
 	return s
 }
 
-func (r *RunState) containedAfter() *float64 {
-	cut := make(map[Target]time.Time)
-	for _, step := range r.Plan.Steps {
+func (r *RunState) stepSummary(step StepPlan) StepSummary {
+	status := r.Steps[step.Key()]
+	sum := StepSummary{
+		ID: step.ID, Action: step.Action, Target: step.Target.String(), State: status.State,
+		Started: status.Started, Ended: status.Ended, Error: status.Error, Hint: status.Hint,
+	}
+	if status.Outcome != nil {
+		sum.Reason = status.Outcome.Reason
+	}
+	return sum
+}
+
+func (r *RunState) targetSummary(t Target) TargetSummary {
+	sum := TargetSummary{Target: t.String()}
+	var all tally
+	var residual exposures
+	for _, step := range r.on(t) {
+		status := r.Steps[step.Key()]
+		all.add("step "+step.ID, status)
+		if sum.Hint == "" {
+			sum.Hint = status.Hint
+		}
+		if status.State == Succeeded {
+			residual.add(status.Outcome.Verification.Residual)
+			sum.Cuts = append(sum.Cuts, status.Outcome.Verification.Cuts...)
+		}
+	}
+	if !all.open || r.Outcome != "" {
+		sum.Outcome = all.outcome(r.Outcome == OutcomeInterrupted)
+	}
+	sum.Error, sum.ResidualExposure = strings.Join(all.problems, "\n"), residual.list()
+	if cut := r.cutAt(t); !cut.IsZero() {
+		sum.ContainedAfter = r.seconds(cut)
+	}
+	return sum
+}
+
+// exposures are kept once each, in the order in which they were added.
+type exposures struct {
+	seen  map[Exposure]bool
+	order []Exposure
+}
+
+func (x *exposures) add(list []Exposure) {
+	for _, e := range list {
+		if x.seen == nil {
+			x.seen = make(map[Exposure]bool)
+		}
+		if !x.seen[e] {
+			x.seen[e] = true
+			x.order = append(x.order, e)
+		}
+	}
+}
+
+func (x *exposures) list() []Exposure { return append([]Exposure{}, x.order...) }
+
+// cutAt is when the target's network was cut and the cut verified, by the
+// first step that did it; zero where none did.
+func (r *RunState) cutAt(t Target) time.Time {
+	var first time.Time
+	cut := false
+	for _, step := range r.on(t) {
 		if !slices.Contains(step.Provides, NetworkCut) {
 			continue
 		}
-		status, first := r.Steps[step.Key()], cut[step.Target]
-		done := status.Outcome != nil && status.Outcome.State == Succeeded
-		switch {
-		case done && (first.IsZero() || status.Ended.Before(first)):
-			cut[step.Target] = status.Ended
-		case !done:
-			cut[step.Target] = first // known, and perhaps not cut
+		status := r.Steps[step.Key()]
+		if status.Outcome == nil || status.Outcome.State != Succeeded {
+			continue
+		}
+		if !cut || status.Ended.Before(first) {
+			cut, first = true, status.Ended
 		}
 	}
+	return first
+}
+
+func (r *RunState) containedAfter() *float64 {
+	if len(r.Plan.LeftOut) > 0 {
+		return nil
+	}
 	var last time.Time
-	for _, t := range cut {
-		if t.IsZero() {
+	for _, t := range r.Plan.Targets {
+		cuts := slices.ContainsFunc(r.on(t), func(s StepPlan) bool { return slices.Contains(s.Provides, NetworkCut) })
+		cut := r.cutAt(t)
+		if cuts && cut.IsZero() {
 			return nil
 		}
-		if t.After(last) {
-			last = t
+		if cut.After(last) {
+			last = cut
 		}
 	}
 	if last.IsZero() {
 		return nil
 	}
-	s := last.Sub(r.Started).Seconds()
+	return r.seconds(last)
+}
+
+// seconds is how long after the run's start t was.
+func (r *RunState) seconds(t time.Time) *float64 {
+	s := t.Sub(r.Started).Seconds()
 	return &s
 }
