@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -116,13 +114,16 @@ type caseSummary struct {
 }
 
 type runSummary struct {
-	ID       string            `json:"run"`
-	Kind     incident.RunKind  `json:"kind"`
-	Playbook string            `json:"playbook,omitempty"`
-	Outcome  incident.Outcome  `json:"outcome,omitempty"` // empty: not ended
-	Started  time.Time         `json:"started"`
-	Steps    map[string]int    `json:"steps"` // by state
-	Targets  []incident.Target `json:"targets"`
+	ID       string             `json:"run"`
+	Kind     incident.RunKind   `json:"kind"`
+	Playbook string             `json:"playbook,omitempty"`
+	Outcome  incident.Outcome   `json:"outcome,omitempty"` // empty: not ended
+	Started  time.Time          `json:"started"`
+	Steps    map[string]int     `json:"steps"` // by state
+	Targets  []incident.Target  `json:"targets"`
+	LeftOut  []incident.LeftOut `json:"left_out,omitempty"`
+
+	finished bool
 }
 
 func (w *workspace) summarise(ctx context.Context, id string) caseSummary {
@@ -141,7 +142,8 @@ func (w *workspace) summarise(ctx context.Context, id string) caseSummary {
 		}
 		s.Runs = append(s.Runs, runSummary{
 			ID: run.ID, Kind: run.Kind, Playbook: run.Plan.Playbook, Outcome: run.Outcome,
-			Started: run.Started, Steps: steps, Targets: run.Plan.Targets,
+			Started: run.Started, Steps: steps, Targets: run.Plan.Targets, LeftOut: run.Plan.LeftOut,
+			finished: run.Finished(),
 		})
 	}
 	return s
@@ -194,7 +196,7 @@ func (c caseSummary) stateWord() string {
 		return "live"
 	case c.Closed:
 		return "closed"
-	case len(c.Runs) > 0 && c.Runs[len(c.Runs)-1].Outcome != incident.OutcomeSucceeded:
+	case len(c.Runs) > 0 && !c.Runs[len(c.Runs)-1].finished:
 		return "to resume"
 	default:
 		return "open"
@@ -244,6 +246,9 @@ func printCase(g *globals, s caseSummary, dir string) {
 			if n := r.Steps[state]; n > 0 {
 				fmt.Fprintf(g.out, ", %d %s", n, state)
 			}
+		}
+		if n := len(r.LeftOut); n > 0 {
+			fmt.Fprintf(g.out, ", %d target(s) left out", n)
 		}
 		fmt.Fprintln(g.out)
 	}
@@ -296,15 +301,15 @@ func (w *workspace) warnOfLeftovers(r *record) error {
 	if err != nil {
 		return err
 	}
-	var left []string
+	var left []incident.Target
 	for _, live := range r.state.Live() {
 		_, undoable := e.registry[live.Step.Action].(incident.Reverter)
-		if i := live.Step.Target.Instance; undoable && !slices.Contains(left, i) {
-			left = append(left, i)
+		if undoable {
+			left = append(left, live.Step.Target)
 		}
 	}
-	if len(left) > 0 {
-		fmt.Fprintf(w.g.err, "warning: not released: %s; 'cordon release --case %s' puts it back, in a closed case too\n", strings.Join(left, ", "), r.state.Case.ID)
+	if left = distinct(left); len(left) > 0 {
+		fmt.Fprintf(w.g.err, "warning: not released: %s; 'cordon release --case %s' puts it back, in a closed case too\n", someOf(left), r.state.Case.ID)
 	}
 	rooms, err := cleanroom.Rooms(r.entries)
 	if err != nil {
@@ -321,7 +326,7 @@ func (w *workspace) warnOfLeftovers(r *record) error {
 // unfinished is the newest run that can be resumed; nil if none.
 func (r *record) unfinished() *incident.RunState {
 	for i := len(r.state.Runs) - 1; i >= 0; i-- {
-		if run := r.state.Runs[i]; run.Outcome != incident.OutcomeSucceeded && run.Outcome != incident.OutcomeRefused {
+		if run := r.state.Runs[i]; !run.Finished() && run.Outcome != incident.OutcomeRefused {
 			return run
 		}
 	}

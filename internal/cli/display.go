@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -21,13 +20,16 @@ type display struct {
 	j *journal.Journal
 
 	mu      sync.Mutex
-	next    uint64 // first entry not shown yet
-	started time.Time
+	next    uint64           // first entry not shown yet
 	tenths  map[string]int64 // tenths shown, by step and what
+	targets int              // of the run
+	steps   int
+	settled int // steps, of which so many were said
+	said    int
 }
 
-func newDisplay(g *globals, j *journal.Journal) *display {
-	return &display{g: g, j: j, next: j.Len(), tenths: make(map[string]int64)}
+func newDisplay(g *globals, j *journal.Journal, p incident.Plan) *display {
+	return &display{g: g, j: j, next: j.Len(), tenths: make(map[string]int64), targets: len(p.Targets), steps: len(p.Steps)}
 }
 
 // follow shows entries from a number on until ctx ends.
@@ -65,16 +67,45 @@ func (d *display) show(e incident.Entry) {
 		printEntryJSON(d.g.out, e)
 		return
 	}
-	if e.Type == incident.EntryRunStarted {
-		d.started = e.Time
-	}
 	if d.g.quiet {
 		return
 	}
-	if text := entryText(e, d.g.verbose); text != "" {
+	text := entryText(e, d.g.verbose)
+	if d.targets > many && !d.g.verbose {
+		text = d.manyText(e, text)
+	} else if d.targets > 1 && e.Step != "" && text != "" {
+		text = instanceOf(e) + "  " + text
+	}
+	if text != "" {
 		fmt.Fprintf(d.g.err, "%s  %s\n", e.Time.Format("15:04:05"), text)
 	}
 }
+
+// manyText is what is shown of a run on many targets: what goes wrong or asks,
+// and every twentieth part of the rest.
+func (d *display) manyText(e incident.Entry, text string) string {
+	switch e.Type {
+	case incident.EntryStepOutcome:
+		d.settled++
+		if o := data[incident.StepOutcome](e); o.State == incident.Failed {
+			return instanceOf(e) + "  " + text
+		}
+		if part := d.settled * 20 / max(d.steps, 1); part > d.said {
+			d.said = part
+			return fmt.Sprintf("%d of %d steps are done on %d targets", d.settled, d.steps, d.targets)
+		}
+		return ""
+	case incident.EntryStepWaiting:
+		return instanceOf(e) + "  " + text
+	case incident.EntryStepIntent, incident.EntryEvidence, incident.EntryCallIntent, incident.EntryCallResult, incident.EntryCallCount:
+		return ""
+	default:
+		return text
+	}
+}
+
+// instanceOf is the instance that an entry is about.
+func instanceOf(e incident.Entry) string { return e.Target[strings.LastIndex(e.Target, "/")+1:] }
 
 // progress shows long work: every tenth of it.
 func (d *display) progress(p incident.Progress) {
@@ -137,7 +168,11 @@ func entryText(e incident.Entry, verbose bool) string {
 		return "case closed: " + data[incident.Note](e).Text
 	case incident.EntryRunStarted:
 		s := data[incident.RunStarted](e)
-		return fmt.Sprintf("run %s started: %s %s, %d steps, plan %s", e.Run, s.Kind, s.Plan.Playbook, len(s.Plan.Steps), short(s.Plan.Digest))
+		text := fmt.Sprintf("run %s started: %s %s, %d target(s), %d steps, plan %s", e.Run, s.Kind, s.Plan.Playbook, len(s.Plan.Targets), len(s.Plan.Steps), short(s.Plan.Digest))
+		for _, l := range s.Plan.LeftOut {
+			text += "\n            left out: " + l.Target.String() + ": " + l.Reason
+		}
+		return text
 	case incident.EntryRunResumed:
 		return fmt.Sprintf("run %s resumed, %d step(s) unknown", e.Run, len(data[incident.RunResumed](e).Unknown))
 	case incident.EntryRunRefused:

@@ -34,6 +34,8 @@ type execution struct {
 	approved *incident.Approval
 	parallel int
 	waits    bool // for answers from other processes, without a terminal
+	plan     incident.Plan
+	again    string // the command for the targets that the plan leaves out
 }
 
 // do starts or resumes the run by start, shows it, serves it to other
@@ -43,7 +45,7 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 	runCtx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
 	desk := newApprovalDesk(x.w.g, x.waits)
-	shown := newDisplay(x.w.g, x.j)
+	shown := newDisplay(x.w.g, x.j, x.plan)
 	if x.w.g.output == "text" && !x.w.g.quiet {
 		sayRehearsal(x.w.g.err, x.j.Case())
 	}
@@ -99,16 +101,29 @@ func (x *execution) conclude(ctx context.Context, outcome incident.Outcome, runE
 	if runErr = errors.Join(report.unverified, runErr); runErr != nil {
 		return fmt.Errorf("run %s: %w", x.run, runErr)
 	}
-	hint := fmt.Sprintf("'cordon resume --case %s' goes on with it", x.j.Case().ID)
+	return x.outcomeError(outcome, run)
+}
+
+// outcomeError is the outcome as the command's error, with the way on; nil where it succeeded.
+func (x *execution) outcomeError(outcome incident.Outcome, run *incident.RunState) error {
+	resume := fmt.Sprintf("'cordon resume --case %s' goes on with it", x.j.Case().ID)
 	switch outcome {
 	case incident.OutcomeSucceeded:
 		return nil
 	case incident.OutcomeInterrupted:
-		return &outcomeError{exitInterrupted, "run " + x.run + " was interrupted", hint}
+		return &outcomeError{exitInterrupted, "run " + x.run + " was interrupted", resume}
 	case incident.OutcomeRefused:
 		return &outcomeError{exitNotApproved, "run " + x.run + " was not approved: nothing was changed", ""}
+	}
+	left := len(run.Plan.LeftOut)
+	mended := "for what was left out, once it is mended: " + x.again
+	switch {
+	case left == 0:
+		return &outcomeError{exitIncomplete, "run " + x.run + " ended with failed or unknown steps", resume}
+	case run.Finished():
+		return &outcomeError{exitIncomplete, fmt.Sprintf("run %s left out %d target(s)", x.run, left), mended}
 	default:
-		return &outcomeError{exitIncomplete, "run " + x.run + " ended with failed or unknown steps", hint}
+		return &outcomeError{exitIncomplete, fmt.Sprintf("run %s ended with failed or unknown steps and left out %d target(s)", x.run, left), resume + "; " + mended}
 	}
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -14,14 +15,15 @@ import (
 
 // planOptions say what a playbook is to work on.
 type planOptions struct {
-	caseID    string
-	instances []string
-	set       []string
+	selection
+	caseID string
+	set    []string
 }
 
 func (o *planOptions) addFlags(cmd *cobra.Command) {
 	addCaseFlag(cmd, &o.caseID)
-	cmd.Flags().StringArrayVar(&o.instances, "instance", nil, "the compromised instance's ID (required; may be given several times)")
+	o.selection.addFlags(cmd, "the compromised instance")
+	o.addFilterFlag(cmd)
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "a playbook input, as name=value (may be given several times)")
 }
 
@@ -55,7 +57,7 @@ func setValues(set []string) (map[string]any, error) {
 func newPlan(g *globals) *cobra.Command {
 	var o planOptions
 	cmd := &cobra.Command{
-		Use:   "plan NAME --case ID --instance I",
+		Use:   "plan NAME --case ID TARGETS",
 		Short: "Show what a playbook would change; reads only",
 		Args:  exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -100,7 +102,7 @@ func (w *workspace) plan(ctx context.Context, c incident.Case, pb incident.Playb
 	if err != nil {
 		return incident.Plan{}, nil, err
 	}
-	targets, err := w.targets(ctx, e.access, o.instances)
+	targets, err := w.targets(ctx, e.access, o.selection)
 	if err != nil {
 		return incident.Plan{}, nil, err
 	}
@@ -112,22 +114,102 @@ var impactSymbols = map[incident.Impact]string{
 	incident.ReadOnly: "·", incident.Additive: "+", incident.Disruptive: "!", incident.Irreversible: "‼",
 }
 
-// printPlan shows the steps in order, each with its changes.
+// many targets are shown by number rather than each: the screen is for what
+// differs, --output json and --verbose have every one.
+const many = 20
+
+// printPlan shows the steps in order, each with its changes; of many targets,
+// what each step of the playbook comes to.
 func printPlan(g *globals, p incident.Plan, rehearsal bool) {
 	what := "playbook " + p.Playbook
 	if p.Kind == incident.KindRelease {
 		what = "release"
 	}
 	fmt.Fprintf(g.out, "%scase %s, %s, %d target(s)\n", banner(rehearsal), p.Case, what, len(p.Targets))
-	for _, t := range p.Targets {
-		fmt.Fprintf(g.out, "\n%s\n", t)
-		for _, s := range p.Steps {
-			if s.Target == t {
-				printStep(g, s)
+	if len(p.Targets) > many && !g.verbose {
+		printStepsOfMany(g, p)
+	} else {
+		last := incident.Target{}
+		for _, s := range p.Steps { // they come target by target
+			if s.Target != last {
+				last = s.Target
+				fmt.Fprintf(g.out, "\n%s\n", s.Target)
 			}
+			printStep(g, s)
 		}
 	}
+	printLeftOut(g.out, p.LeftOut)
 	fmt.Fprintf(g.out, "\n· read-only  + additive  ! disruptive  ‼ irreversible\nplan digest %s\n", p.Digest)
+}
+
+// stepOfMany is what one step of a playbook comes to on many targets.
+type stepOfMany struct {
+	incident.StepPlan         // the first, with the worst impact
+	targets, skipped, changes int
+	said                      counted
+}
+
+func printStepsOfMany(g *globals, p incident.Plan) {
+	var steps []*stepOfMany
+	byID := make(map[string]*stepOfMany)
+	for _, s := range p.Steps {
+		m := byID[s.ID]
+		if m == nil {
+			m = &stepOfMany{StepPlan: s}
+			byID[s.ID], steps = m, append(steps, m)
+		}
+		m.add(s)
+	}
+	fmt.Fprintln(g.out)
+	for _, m := range steps {
+		asks := ""
+		if m.Asks {
+			asks = ", asks"
+		}
+		fmt.Fprintf(g.out, "  %s %s (%s): %s%s: %d target(s), %d change(s)\n", impactSymbols[m.Impact], m.ID, m.Action, m.Impact, asks, m.targets, m.changes)
+		if m.skipped > 0 {
+			fmt.Fprintf(g.out, "      skipped on %d target(s)\n", m.skipped)
+		}
+		m.said.write(g.out, "      ")
+	}
+	fmt.Fprintln(g.out, "\n--verbose shows every target's changes, --output json the whole plan")
+}
+
+func (m *stepOfMany) add(s incident.StepPlan) {
+	m.targets++
+	m.Impact, m.Asks = max(m.Impact, s.Impact), m.Asks || s.Asks
+	if s.Skip != "" {
+		m.skipped++
+	}
+	if s.Proposal == nil {
+		return
+	}
+	m.changes += len(s.Proposal.Changes)
+	for _, n := range s.Proposal.Notes {
+		m.said.add("note: " + n)
+	}
+	for _, x := range s.Proposal.Residual {
+		m.said.add("stays open: " + x.Path + " (" + x.Reason + ")")
+	}
+	for _, c := range openPaths(s.Proposal.Cuts) {
+		m.said.add("path: " + c.Path + "  " + cutWords(c, true))
+	}
+}
+
+func printLeftOut(out io.Writer, left []incident.LeftOut) {
+	if len(left) > 0 {
+		fmt.Fprintf(out, "\nleft out, because they can't be planned: %d target(s)\n", len(left))
+	}
+	for i, l := range left {
+		if i == listed {
+			fmt.Fprintf(out, "  and %d more\n", len(left)-listed)
+			return
+		}
+		fmt.Fprintf(out, "  %s (%s): %s\n", l.Target, strings.Join(l.Steps, ", "), strings.ReplaceAll(l.Reason, "\n", "\n      "))
+		if l.Hint != "" {
+			fmt.Fprintf(out, "      hint: %s\n", l.Hint)
+		}
+	}
 }
 
 func printStep(g *globals, s incident.StepPlan) {

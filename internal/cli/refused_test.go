@@ -30,7 +30,7 @@ func (o *world) run(playbook string, set ...string) (int, string) {
 	j, err := w.hold(o.t.Context(), "INC-1")
 	o.must(err)
 	err = w.startRun(o.t.Context(), j, playbook, runOptions{planOptions: planOptions{
-		caseID: "INC-1", instances: []string{o.account.Alert().Instance}, set: set,
+		caseID: "INC-1", selection: selection{instances: []string{o.account.Alert().Instance}}, set: set,
 	}})
 	code := g.report(errors.Join(err, j.Close()))
 	return code, stderr.String()
@@ -139,7 +139,7 @@ func TestASucceededRunWhoseJournalDoesNotVerifyIsNoSuccess(t *testing.T) {
 	o.must(os.WriteFile(filepath.Join(j.Dir(), journal.CheckpointFile), []byte("forged"), 0o600))
 
 	x := &execution{w: o.w, j: j, run: "r1"}
-	err = x.conclude(t.Context(), incident.OutcomeSucceeded, nil, newDisplay(o.w.g, j))
+	err = x.conclude(t.Context(), incident.OutcomeSucceeded, nil, newDisplay(o.w.g, j, x.plan))
 	if code := exitCode(err); code != exitVerify {
 		t.Errorf("exit code %d: %v", code, err)
 	}

@@ -142,7 +142,7 @@ func runRehearse(ctx context.Context, g *globals, o rehearseOptions) error {
 	if err != nil {
 		return err
 	}
-	ro := runOptions{planOptions: planOptions{caseID: "REHEARSAL-1", instances: []string{alert.Instance}, set: o.set}}
+	ro := runOptions{planOptions: planOptions{caseID: "REHEARSAL-1", selection: selection{instances: []string{alert.Instance}}, set: o.set}}
 	w.afterwards = func(ctx context.Context) error { return w.debrief(ctx, j, dir) }
 	return errors.Join(w.startRun(ctx, j, o.playbook, ro), j.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,11 +13,11 @@ import (
 )
 
 type releaseOptions struct {
-	caseID    string
-	instances []string
-	digest    string
-	force     bool
-	wait      bool
+	selection
+	caseID string
+	digest string
+	force  bool
+	wait   bool
 }
 
 func newRelease(g *globals) *cobra.Command {
@@ -33,7 +34,7 @@ Releasing twice changes nothing.`,
 	}
 	f := cmd.Flags()
 	addCaseFlag(cmd, &o.caseID)
-	f.StringArrayVar(&o.instances, "instance", nil, "only this instance (default: every one of the case)")
+	o.selection.addFlags(cmd, "only this instance (default: every one of the case)")
 	f.StringVar(&o.digest, "digest", "", "approve exactly the plan with this digest")
 	addWaitFlag(cmd, &o.wait)
 	f.BoolVar(&o.force, "force", false, "put the before-state back even where someone else changed it since")
@@ -57,7 +58,11 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 	if err != nil {
 		return err
 	}
-	targets, err := r.targets(o.instances)
+	named, err := o.named(w.g.in)
+	if err != nil {
+		return err
+	}
+	targets, err := r.targets(named)
 	if err != nil {
 		return err
 	}
@@ -79,7 +84,7 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 	if w.g.yes || o.digest != "" {
 		printPlan(w.g.onStderr(), plan, j.Case().Rehearsal)
 	}
-	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), waits: o.wait}
+	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), waits: o.wait, plan: plan, again: again(plan, "", incident.Playbook{})}
 	if x.approved, err = w.approve(ctx, plan, j.Case().Rehearsal, runOptions{digest: o.digest, wait: o.wait}); err != nil {
 		return w.refuse(ctx, j, "release", err)
 	}
@@ -89,27 +94,33 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 }
 
 // targets are those of the case's runs, or the named ones among them.
-func (r *record) targets(instances []string) ([]incident.Target, error) {
-	byID := make(map[string]incident.Target)
+func (r *record) targets(named []incident.Target) ([]incident.Target, error) {
+	known := make(map[incident.Target]incident.Target) // also by the ID alone
 	var all []incident.Target
 	for _, run := range r.state.Runs {
 		for _, t := range run.Plan.Targets {
-			if _, ok := byID[t.Instance]; !ok {
-				byID[t.Instance] = t
+			if _, ok := known[t]; !ok {
+				known[t], known[incident.Target{Instance: t.Instance}] = t, t
 				all = append(all, t)
 			}
 		}
 	}
-	if len(instances) == 0 {
+	if len(named) == 0 {
 		return all, nil
 	}
-	var named []incident.Target
-	for _, id := range instances {
-		t, ok := byID[id]
+	var targets []incident.Target
+	var problems []error
+	for _, n := range named {
+		t, ok := known[n]
 		if !ok {
-			return nil, usagef("--instance %s: no run of this case worked on it", id)
+			problems = append(problems, fmt.Errorf("%s: no run of this case worked on it", strings.TrimPrefix(n.String(), "//")))
+			continue
 		}
-		named = append(named, t)
+		targets = append(targets, t)
 	}
-	return named, nil
+	targets = distinct(targets)
+	if len(problems) > 0 {
+		return nil, &usageError{errors.Join(problems...)}
+	}
+	return targets, nil
 }

@@ -64,7 +64,7 @@ func (w *workspace) resume(ctx context.Context, j *journal.Journal, o resumeOpti
 			return incident.WithHint(usagef("case %s has no run %s", j.Case().ID, o.run), "'cordon case show "+j.Case().ID+"' shows its runs")
 		}
 	}
-	if run == nil || run.Outcome == incident.OutcomeSucceeded {
+	if run == nil || run.Finished() {
 		if err := w.catchUp(ctx, j, r); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (w *workspace) resume(ctx context.Context, j *journal.Journal, o resumeOpti
 	if err != nil {
 		return err
 	}
-	x := &execution{w: w, j: j, engine: e, run: run.ID, parallel: o.parallel, waits: o.wait}
+	x := &execution{w: w, j: j, engine: e, run: run.ID, parallel: o.parallel, waits: o.wait, plan: run.Plan, again: again(run.Plan, run.Plan.Playbook, pb)}
 	if w.g.yes {
 		x.approved = &incident.Approval{Approved: true, Digest: run.Plan.Digest, By: journal.Self(), How: incident.HowYes}
 	}

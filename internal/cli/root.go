@@ -35,7 +35,8 @@ a run that was killed resumes, and isolation can be undone exactly.
   cordon release --case CASE                     undo the isolation
 
 Exit codes: 0 done · 1 failed · 2 wrong usage or bad input, nothing changed ·
-3 the run ended with failed or unknown steps (resumable) · 4 verification failed ·
+3 the run ended with failed or unknown steps (resumable), or left targets out ·
+4 verification failed ·
 5 not approved, nothing changed · 6 not ready · 7 the case is held by another
 process · 130 interrupted (resumable)`
 

@@ -22,7 +22,7 @@ type runOptions struct {
 func newRun(g *globals) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run NAME --case ID --instance I",
+		Use:   "run NAME --case ID TARGETS",
 		Short: "Plan, approve and execute a playbook",
 		Long: `Plans the playbook, asks for what is disruptive or can't be undone, and executes it.
 
@@ -88,7 +88,7 @@ func (w *workspace) prepare(ctx context.Context, j *journal.Journal, r *record, 
 	if err != nil {
 		return nil, pb, none, err
 	}
-	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), parallel: o.parallel, waits: o.wait}
+	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), parallel: o.parallel, waits: o.wait, plan: plan, again: again(plan, name, pb)}
 	x.approved, err = w.approve(ctx, plan, j.Case().Rehearsal, o)
 	return x, pb, plan, err
 }

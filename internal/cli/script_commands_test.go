@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -114,4 +115,13 @@ func entries(ts *testscript.TestScript, neg bool, args []string) {
 	var c struct{ Entries int }
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &c))
 	ts.Setenv(args[0], strconv.Itoa(c.Entries))
+}
+
+// subst VAR FILE puts the variable's value where FILE names it.
+func subst(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: subst VAR FILE")
+	}
+	text := strings.ReplaceAll(ts.ReadFile(args[1]), "$"+args[0], ts.Getenv(args[0]))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
 }

@@ -57,17 +57,15 @@ func (g *globals) printSummary(s *runReport) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s%s %s of case %s: %s\n", banner(s.Rehearsal), s.Kind, s.Run, s.Case, s.Outcome)
-	s.writeSteps(&b)
-	if s.ContainedAfter != nil {
-		fmt.Fprintf(&b, "contained: %.1f s after the start\n", *s.ContainedAfter)
+	if len(s.Targets) > many {
+		s.writeMany(&b)
+	} else {
+		s.writeSteps(&b)
+		s.writeLeftOut(&b)
 	}
-	if open := openPaths(s.Cuts); len(s.Cuts) > 0 {
-		fmt.Fprintf(&b, "paths: %d cut, %d open\n", len(s.Cuts)-len(open), len(open))
-		writeCuts(&b, "  ", open, false)
-	}
-	for _, x := range s.ResidualExposure {
-		fmt.Fprintf(&b, "stays open: %s (%s)\n", x.Path, x.Reason)
-	}
+	s.writeContained(&b)
+	s.writePaths(&b)
+	s.writeExposure(&b)
 	s.writeEvidence(&b)
 	word := "verifies"
 	if !s.journal.Verified {
@@ -87,6 +85,89 @@ func (s *runReport) writeSteps(b *strings.Builder) {
 		}
 		line := fmt.Sprintf("  %-10s %-14s %-24s %s", st.State, st.ID, st.Action, orElse(st.Error, st.Reason))
 		fmt.Fprintln(b, strings.TrimRight(line, " "))
+	}
+}
+
+// writeMany counts the targets by outcome and lists those that did not succeed.
+func (s *runReport) writeMany(b *strings.Builder) {
+	var outcomes counted
+	var problems []incident.TargetSummary
+	for _, t := range s.Targets {
+		outcomes.add(orElse(string(t.Outcome), "not ended"))
+		if t.Outcome != incident.OutcomeSucceeded {
+			problems = append(problems, t)
+		}
+	}
+	fmt.Fprintf(b, "%d targets:", len(s.Targets))
+	for i, o := range outcomes.order {
+		fmt.Fprintf(b, "%s %d %s", strings.Repeat(",", min(i, 1)), outcomes.times[o], o)
+	}
+	fmt.Fprintln(b)
+	for i, t := range problems {
+		if i == listed {
+			fmt.Fprintf(b, "  and %d more: --output json lists every target\n", len(problems)-listed)
+			return
+		}
+		writeProblem(b, t)
+	}
+}
+
+// writeLeftOut lists the targets without steps.
+func (s *runReport) writeLeftOut(b *strings.Builder) {
+	for _, t := range s.Targets {
+		if t.Outcome == incident.OutcomeLeftOut {
+			writeProblem(b, t)
+		}
+	}
+}
+
+func writeProblem(b *strings.Builder, t incident.TargetSummary) {
+	fmt.Fprintf(b, "  %-11s %s: %s\n", orElse(string(t.Outcome), "not ended"), t.Target, strings.ReplaceAll(t.Error, "\n", "\n              "))
+	if t.Hint != "" {
+		fmt.Fprintf(b, "              hint: %s\n", t.Hint)
+	}
+}
+
+// writeContained says when the last target was contained, and where not all
+// were, how many are.
+func (s *runReport) writeContained(b *strings.Builder) {
+	n, last := 0, 0.0
+	for _, t := range s.Targets {
+		if t.ContainedAfter != nil {
+			n, last = n+1, max(last, *t.ContainedAfter)
+		}
+	}
+	switch {
+	case n == 0:
+	case len(s.Targets) == 1:
+		fmt.Fprintf(b, "contained: %.1f s after the start\n", last)
+	default:
+		fmt.Fprintf(b, "contained: %d of %d, the last %.1f s after the start\n", n, len(s.Targets), last)
+	}
+}
+
+// writePaths lists the paths that are open; of many targets the first.
+func (s *runReport) writePaths(b *strings.Builder) {
+	if len(s.Cuts) == 0 {
+		return
+	}
+	open := openPaths(s.Cuts)
+	fmt.Fprintf(b, "paths: %d cut, %d open\n", len(s.Cuts)-len(open), len(open))
+	if len(s.Targets) <= many || len(open) <= listed {
+		writeCuts(b, "  ", open, false)
+		return
+	}
+	writeCuts(b, "  ", open[:listed], false)
+	fmt.Fprintf(b, "  and %d more: --output json lists each target's\n", len(open)-listed)
+}
+
+func (s *runReport) writeExposure(b *strings.Builder) {
+	for i, x := range s.ResidualExposure {
+		if len(s.Targets) > many && i == listed {
+			fmt.Fprintf(b, "stays open: %d more: --output json lists each target's\n", len(s.ResidualExposure)-listed)
+			return
+		}
+		fmt.Fprintf(b, "stays open: %s (%s)\n", x.Path, x.Reason)
 	}
 }
 

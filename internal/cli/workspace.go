@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/adrg/xdg"
@@ -311,30 +310,6 @@ func (w *workspace) store(ctx context.Context, a *access.Access, t incident.Targ
 	}, w.clock), nil
 }
 
-// targets names the instances in the account and Region the credentials are for.
-func (w *workspace) targets(ctx context.Context, a *access.Access, instances []string) ([]incident.Target, error) {
-	if len(instances) == 0 {
-		return nil, usagef("--instance is missing: which instance?")
-	}
-	here, err := w.here(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	seen := make(map[string]bool)
-	var targets []incident.Target
-	for _, id := range instances {
-		if !instanceID.MatchString(id) {
-			return nil, usagef("--instance %q: want an instance ID such as i-0123456789abcdef0", id)
-		}
-		if !seen[id] {
-			seen[id] = true
-			here.Instance = id
-			targets = append(targets, here)
-		}
-	}
-	return targets, nil
-}
-
 // here is the account and Region that the credentials are for; it names no instance.
 func (w *workspace) here(ctx context.Context, a *access.Access) (incident.Target, error) {
 	cfg, err := w.base(ctx, "")
@@ -350,5 +325,3 @@ func (w *workspace) here(ctx context.Context, a *access.Access) (incident.Target
 	}
 	return incident.Target{Account: account, Region: cfg.Region}, nil
 }
-
-var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
