@@ -349,6 +349,11 @@ func (d *decision) sayings() []string {
 			notes = append(notes, fmt.Sprintf("%s: no path is left that it could cut", m))
 		}
 	}
+	for _, a := range d.wish.Allow {
+		if !slices.ContainsFunc(d.ways, func(w way) bool { return w.Kind != Service && w.carries(a.Masked()) }) {
+			notes = append(notes, fmt.Sprintf("allow-list: no path of the instance leads to %s", a))
+		}
+	}
 	for _, f := range d.interfaces {
 		if f.SourceDestCheck != nil && !*f.SourceDestCheck {
 			notes = append(notes, f.name()+": its source/destination check is off, so it can forward packets of other addresses, which no entry denies")

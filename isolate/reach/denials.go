@@ -71,10 +71,7 @@ func (f *nic) changeable(acl, subnet string) error {
 // reserve adds the entries to the decision if the ACLs have room for all of them,
 // with those reserved before.
 func (d *decision) reserve(m Measure, want []Deny) error {
-	all := slices.Clone(want)
-	for _, denies := range d.denies {
-		all = append(all, denies...)
-	}
+	all := slices.Concat(d.denies[EdgeACL], d.denies[RemoteACL], d.denies[SubnetACL], want)
 	for _, deny := range want {
 		a := d.acl(deny.ACL)
 		var prefixes []netip.Prefix

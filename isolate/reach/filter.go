@@ -276,8 +276,11 @@ func (f *nic) tracked(w *way) bool {
 	case NAT, TransitGateway, EgressOnly, Endpoint, Appliance, Unknown:
 		return true
 	}
+	if slices.ContainsFunc([]string{"net/", "gwy/", globalAccelerator}, func(s string) bool { return strings.Contains(w.Note, s) }) {
+		return true
+	}
 	in, out := f.permissions(w, false), f.permissions(w, true)
-	if len(in)+len(out) == 0 || strings.Contains(w.Note, "net/") || strings.Contains(w.Note, "gwy/") {
+	if len(in)+len(out) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(in, func(p permission) bool { return !p.answered(out) }) ||

@@ -43,7 +43,7 @@ func (n *Network) Observed(d Decision, now *Network) ([]incident.Exposure, []inc
 	var cuts []incident.Cut
 	for _, c := range d.Choices {
 		if c.Path.Kind != Service {
-			c = now.observe(c)
+			c = now.observe(c, d.Denies[RemoteACL])
 		}
 		cuts = append(cuts, c.cut())
 		if !c.Cut {
@@ -51,10 +51,9 @@ func (n *Network) Observed(d Decision, now *Network) ([]incident.Exposure, []inc
 		}
 	}
 	for _, w := range now.ways {
-		if w.Kind == Service {
-			continue
+		if w.Kind != Service {
+			left = append(left, w.passing(d)...)
 		}
-		left = append(left, w.passing(d)...)
 	}
 	return append(left, now.standing()...), cuts
 }
@@ -67,16 +66,25 @@ func (c Choice) cut() incident.Cut {
 	return out
 }
 
-// same reports whether it is this path, before or after the cut: what the routes
-// lead to may be written otherwise.
+// same reports whether it is this path, before or after the cut. What is left of an
+// interface's addresses does not make it another one, except where each address is
+// a path of its own.
 func (p Path) same(o Path) bool {
+	if p.Kind == InternetGateway && p.six() && !slices.Equal(p.Local, o.Local) {
+		return false
+	}
 	return p.Interface == o.Interface && p.Kind == o.Kind && p.Via == o.Via && p.Public == o.Public && p.six() == o.six() &&
-		slices.Equal(p.Local, o.Local) && slices.Equal(p.Delegated, o.Delegated) && len(p.Edges) == len(o.Edges)
+		(len(p.Edges) == 0) == (len(o.Edges) == 0)
 }
 
 // observe sets Cut by what is seen: the addresses of the path are gone, an ACL stops
 // both directions, or (where its flows were untracked) the groups do.
-func (n *Network) observe(c Choice) Choice {
+func (n *Network) observe(c Choice, remotes []Deny) Choice {
+	if slices.Contains(c.Measures, RemoteACL) {
+		if open := n.undenied(c.Path, remotes); len(open) > 0 {
+			c.Reason = joinReasons("not observed: "+strings.Join(open, ", "), c.Reason)
+		}
+	}
 	i := slices.IndexFunc(n.ways, func(w way) bool { return w.same(c.Path) })
 	seen, stays := "", ""
 	switch {
@@ -109,6 +117,26 @@ func (n *Network) observe(c Choice) Choice {
 		c.Cut, c.Reason = false, joinReasons(stays, c.Reason)
 	}
 	return c
+}
+
+// undenied are those denials of remote addresses on the interface's own subnet that are not there.
+func (n *Network) undenied(p Path, remotes []Deny) []string {
+	f := n.nic(p.Interface)
+	if f == nil {
+		return nil
+	}
+	var all []string
+	for _, r := range remotes {
+		if r.ACL != f.acl || r.Prefix.Addr().Is6() != p.six() {
+			continue
+		}
+		for _, egress := range []bool{false, true} {
+			if v := f.vpc.passes(r.ACL, egress, []netip.Prefix{r.Prefix}); v.Open {
+				all = append(all, v.Reason+" for "+r.Prefix.String())
+			}
+		}
+	}
+	return all
 }
 
 func still(in, out Verdict, w *way) string {
@@ -177,7 +205,11 @@ func (n *Network) leftover(c Choice, lowered bool) incident.Exposure {
 // passing are the new connections that a path lets through after the cut.
 func (w *way) passing(d Decision) []incident.Exposure {
 	var all []incident.Exposure
-	allowed := slices.ContainsFunc(d.Choices, func(c Choice) bool { return c.Allowed && w.same(c.Path) })
+	i := slices.IndexFunc(d.Choices, func(c Choice) bool { return w.same(c.Path) })
+	if i < 0 {
+		all = append(all, incident.Exposure{Path: w.String(), Interface: w.Interface, Reason: "the path was not there when the cut was planned: nothing but groups bears on it"})
+	}
+	allowed := i >= 0 && d.Choices[i].Allowed
 	for _, v := range []struct {
 		direction string
 		Verdict
@@ -202,6 +234,12 @@ func (n *Network) standing() []incident.Exposure {
 			all = append(all, incident.Exposure{
 				Path: "branch interfaces of " + f.name(), Interface: f.id,
 				Reason: "containers' interfaces on a trunk have security groups of their own, which are not replaced",
+			})
+		}
+		if f.InterfaceType == ec2types.NetworkInterfaceTypeEfa || f.InterfaceType == ec2types.NetworkInterfaceTypeEfaOnly {
+			all = append(all, incident.Exposure{
+				Path: "EFA traffic of " + f.name(), Interface: f.id,
+				Reason: "it bypasses the operating system; whether what is open at the cut ends with the groups is not documented by AWS",
 			})
 		}
 		if f.SourceDestCheck != nil && !*f.SourceDestCheck {

@@ -369,12 +369,18 @@ func blocks(s *ec2types.Subnet, six bool) []netip.Prefix {
 	return all
 }
 
+const globalAccelerator = "Global Accelerator"
+
 // balancers names the load balancers that have nodes among the interfaces. Elastic
 // Load Balancing writes their names in the description: "ELB app/web/50dc6c495c0c9188".
 func balancers(far []*ec2types.NetworkInterface) string {
 	var all []string
 	for _, n := range far {
-		if name, ok := strings.CutPrefix(aws.ToString(n.Description), "ELB "); ok && !slices.Contains(all, name) {
+		name, ok := strings.CutPrefix(aws.ToString(n.Description), "ELB ")
+		if n.InterfaceType == ec2types.NetworkInterfaceTypeGlobalAcceleratorManaged {
+			name, ok = globalAccelerator, true
+		}
+		if ok && !slices.Contains(all, name) {
 			all = append(all, name)
 		}
 	}
