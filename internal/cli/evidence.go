@@ -20,8 +20,8 @@ import (
 )
 
 func newEvidence(g *globals) *cobra.Command {
-	cmd := &cobra.Command{Use: "evidence", Short: "List, show and fetch evidence"}
-	cmd.AddCommand(newEvidenceList(g), newEvidenceShow(g), newEvidenceFetch(g))
+	cmd := &cobra.Command{Use: "evidence", Short: "List, show, verify and fetch evidence"}
+	cmd.AddCommand(newEvidenceList(g), newEvidenceShow(g), newEvidenceVerify(g), newEvidenceFetch(g))
 	return cmd
 }
 

@@ -305,9 +305,15 @@ func (w *workspace) store(ctx context.Context, a *access.Access, t incident.Targ
 	if err != nil {
 		return nil, err
 	}
-	return vault.NewS3(cfg, vault.S3Options{
+	return vault.NewS3(cfg, w.s3Options(), w.clock), nil
+}
+
+// s3Options are those of the bucket that the configuration names.
+func (w *workspace) s3Options() vault.S3Options {
+	e := w.config.Evidence
+	return vault.S3Options{
 		Bucket: e.Bucket, Prefix: e.Prefix, Region: e.Region, Mode: strings.ToUpper(e.Mode), Days: e.Days, KMSKey: e.KMSKey, LegalHold: e.LegalHold,
-	}, w.clock), nil
+	}
 }
 
 // here is the account and Region that the credentials are for; it names no instance.

@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -56,14 +55,22 @@ func Checkpoints(ctx context.Context, s Store, c incident.Case) ([]incident.Chec
 }
 
 func readAll(ctx context.Context, s Store, o Object) ([]byte, error) {
+	return readBounded(ctx, s, o, maxCheckpoint)
+}
+
+// readBounded reads a document; one that is larger is an error.
+func readBounded(ctx context.Context, s Store, o Object, limit int64) ([]byte, error) {
 	r, err := s.Get(ctx, o.Key, o.Version)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	var b bytes.Buffer
-	if _, err := io.Copy(&b, io.LimitReader(r, maxCheckpoint)); err != nil {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", o.Location, err)
 	}
-	return b.Bytes(), nil
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("reading %s: larger than %d bytes", o.Location, limit)
+	}
+	return b, nil
 }

@@ -47,10 +47,22 @@ type Item struct {
 	Notes         []string  `json:"notes,omitempty"`
 }
 
+// The events of custody.
+const (
+	EventAcquired    = "acquired"
+	EventVerified    = "verified" // its Detail says with what result
+	EventFetched     = "fetched"
+	EventHolding     = "holding"   // a legal hold is about to be put on it
+	EventHeld        = "held"      // and is on it
+	EventReleasing   = "releasing" // the hold is about to be lifted
+	EventReleased    = "released"  // and is lifted
+	EventTransferred = "transferred"
+)
+
 // CustodyEvent is one thing that happened to an item.
 type CustodyEvent struct {
 	Item   string `json:"item"`
-	Event  string `json:"event"` // acquired, verified, fetched, attached, held, released, transferred
+	Event  string `json:"event"` // one of those above, or an action's own: attached
 	By     string `json:"by"`    // empty: the entry's actor
 	Reason string `json:"reason,omitempty"`
 	Detail string `json:"detail,omitempty"`

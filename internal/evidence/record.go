@@ -71,7 +71,7 @@ func PutRecord(ctx context.Context, s Store, r Record) error {
 // sameRecord compares what is stored with what would be, but for the tool: a
 // later build may go on with what an earlier one began.
 func sameRecord(ctx context.Context, s Store, old Object, b []byte) error {
-	stored, err := readAll(ctx, s, old)
+	stored, err := readBounded(ctx, s, old, maxDocument)
 	if err != nil {
 		return err
 	}
