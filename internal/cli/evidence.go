@@ -20,8 +20,9 @@ import (
 )
 
 func newEvidence(g *globals) *cobra.Command {
-	cmd := &cobra.Command{Use: "evidence", Short: "List, show, verify and fetch evidence"}
-	cmd.AddCommand(newEvidenceList(g), newEvidenceShow(g), newEvidenceVerify(g), newEvidenceFetch(g))
+	cmd := &cobra.Command{Use: "evidence", Short: "Evidence and its custody"}
+	cmd.AddCommand(newEvidenceList(g), newEvidenceShow(g), newEvidenceVerify(g), newEvidenceFetch(g),
+		newEvidenceHold(g), newEvidenceTransfer(g))
 	return cmd
 }
 
@@ -45,9 +46,9 @@ func newEvidenceList(g *globals) *cobra.Command {
 				fmt.Fprintln(g.out, "REHEARSAL: nothing here is real evidence")
 			}
 			t := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(t, "ITEM\tKIND\tBYTES\tKEPT UNTIL\tLOCATION")
+			fmt.Fprintln(t, "ITEM\tKIND\tBYTES\tKEPT UNTIL\tHOLD\tVERIFIED\tLOCATION")
 			for _, i := range r.custody.Items {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", i.ID, i.Kind, bytesOf(i), retention(i), i.Location)
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Kind, bytesOf(i), retention(i), onOff(r.custody.Held(i.ID)), lastVerified(r.custody, i.ID), i.Location)
 			}
 			return t.Flush()
 		},
@@ -70,44 +71,6 @@ func retention(i evidence.Item) string {
 		return "not locked"
 	}
 	return i.RetainUntil.Format(time.RFC3339) + " " + strings.ToLower(i.Mode)
-}
-
-// findItem folds the case and finds the item in it.
-func (w *workspace) findItem(ctx context.Context, caseID, id string) (*record, evidence.Item, error) {
-	r, err := w.readAny(ctx, caseID)
-	if err != nil {
-		return nil, evidence.Item{}, err
-	}
-	item, ok := r.custody.Item(id)
-	if !ok {
-		return nil, item, incident.WithHint(usagef("case %s has no evidence item %s", caseID, id), "'cordon evidence list --case "+caseID+"' shows them")
-	}
-	return r, item, nil
-}
-
-func newEvidenceShow(g *globals) *cobra.Command {
-	var caseID string
-	cmd := &cobra.Command{
-		Use: "show --case ID ITEM", Short: "Show an item and its custody", Args: exactArgs("ITEM"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			w, err := g.open()
-			if err != nil {
-				return err
-			}
-			r, item, err := w.findItem(cmd.Context(), caseID, args[0])
-			if err != nil {
-				return err
-			}
-			events := r.custody.EventsOf(item.ID)
-			return g.printJSON(struct {
-				evidence.Item
-				Rehearsal bool             `json:"rehearsal"`
-				Custody   []evidence.Event `json:"custody"`
-			}{item, r.state.Case.Rehearsal, events})
-		},
-	}
-	addCaseFlag(cmd, &caseID)
-	return cmd
 }
 
 func newEvidenceFetch(g *globals) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -235,9 +236,7 @@ func (g *globals) printVerification(v verifyReport) error {
 		}
 	} else {
 		for _, c := range v.Cases {
-			if err := g.printCaseVerification(v.Store, c); err != nil {
-				return err
-			}
+			g.printCase(g.out, v.Store, c)
 		}
 	}
 	if v.Verified {
@@ -247,35 +246,38 @@ func (g *globals) printVerification(v verifyReport) error {
 		"leave it as it is, and look at the objects' versions and who could write them (CloudTrail)"}
 }
 
-func (g *globals) printCaseVerification(store string, c evidence.CaseReport) error {
-	fmt.Fprintf(g.out, "%scase %s in %s, %s\n", banner(c.Rehearsal), c.Case, store, comparedWith(c))
-	t := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
+// printCase writes what was found of a case, for people.
+func (g *globals) printCase(out io.Writer, store string, c evidence.CaseReport) {
+	fmt.Fprintf(out, "%scase %s in %s, %s\n", banner(c.Rehearsal), c.Case, store, comparedWith(c))
+	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "ITEM\tKIND\tSTATE\tOBJECTS\tRE-READ\tKEPT UNTIL\tHOLD")
 	objects, read := 0, int64(0)
 	for _, it := range c.Items {
 		kept, hold := "-", "-"
 		if it.State != evidence.StateElsewhere {
 			kept = retention(evidence.Item{Mode: it.Mode, RetainUntil: it.RetainUntil})
-			if it.LegalHold {
-				hold = "on"
-			}
+			hold = onOff(it.LegalHold)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", it.ID, it.Kind, it.State, it.Objects, amount(it.Bytes, "bytes"), kept, hold)
 		objects, read = objects+it.Objects, read+it.Bytes
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
+	_ = t.Flush()
 	for _, it := range c.Items {
-		g.printFindings(it.ID, it.Findings)
+		printFindings(out, it.ID, it.Findings)
 	}
-	g.printFindings("", c.Findings)
+	printFindings(out, "", c.Findings)
 	word := "verified"
 	if !c.Verified {
 		word = "NOT what it should be"
 	}
-	_, err := fmt.Fprintf(g.out, "%s: %d item(s), %d object(s), %s re-read, %d signed checkpoint(s)\n", word, len(c.Items), objects, amount(read, "bytes"), c.Checkpoints)
-	return err
+	fmt.Fprintf(out, "%s: %d item(s), %d object(s), %s re-read, %d signed checkpoint(s)\n", word, len(c.Items), objects, amount(read, "bytes"), c.Checkpoints)
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "-"
 }
 
 func comparedWith(c evidence.CaseReport) string {
@@ -292,7 +294,7 @@ func comparedWith(c evidence.CaseReport) string {
 	return with + ", manifest " + c.Manifest + " signed by " + c.PublicKey
 }
 
-func (g *globals) printFindings(item string, all evidence.Findings) {
+func printFindings(out io.Writer, item string, all evidence.Findings) {
 	for _, f := range all {
 		word := "PROBLEM"
 		if f.Warning {
@@ -302,6 +304,6 @@ func (g *globals) printFindings(item string, all evidence.Findings) {
 		if item != "" && f.Key != "" {
 			about += " (" + f.Key + ")"
 		}
-		fmt.Fprintf(g.out, "%s %s: %s: %s\n", word, f.Problem, about, f.Detail)
+		fmt.Fprintf(out, "%s %s: %s: %s\n", word, f.Problem, about, f.Detail)
 	}
 }

@@ -3,6 +3,7 @@ package evidence
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -91,6 +92,30 @@ func (c *Custody) Item(id string) (Item, bool) {
 		return Item{}, false
 	}
 	return c.Items[i], true
+}
+
+// Held reports whether a legal hold was put on the item and not lifted since.
+func (c *Custody) Held(id string) bool {
+	held := false
+	for _, e := range c.EventsOf(id) {
+		switch e.Event {
+		case EventHeld:
+			held = true
+		case EventReleased:
+			held = false
+		}
+	}
+	return held
+}
+
+// LastVerification is the newest of the item's.
+func (c *Custody) LastVerification(id string) (Event, bool) {
+	for _, e := range slices.Backward(c.Events) {
+		if e.Item == id && e.Event == EventVerified {
+			return e, true
+		}
+	}
+	return Event{}, false
 }
 
 // OwesManifest: something happened to the evidence since the last manifest.

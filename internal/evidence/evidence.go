@@ -56,6 +56,8 @@ const (
 	EventHeld        = "held"      // and is on it
 	EventReleasing   = "releasing" // the hold is about to be lifted
 	EventReleased    = "released"  // and is lifted
+	EventCopying     = "copying"   // its objects are about to be copied to another store
+	EventCopied      = "copied"    // and were verified there
 	EventTransferred = "transferred"
 )
 
@@ -66,4 +68,9 @@ type CustodyEvent struct {
 	By     string `json:"by"`    // empty: the entry's actor
 	Reason string `json:"reason,omitempty"`
 	Detail string `json:"detail,omitempty"`
+	// To, Manifest and Note are of a transfer: to whom, the SHA-256 of the manifest
+	// that went with it, and the signed note that says so.
+	To       string `json:"to,omitempty"`
+	Manifest string `json:"manifest,omitempty"`
+	Note     string `json:"note,omitempty"`
 }

@@ -22,7 +22,7 @@ const (
 	OffJournal   Problem = "not-in-journal"
 	Unrecorded   Problem = "no-record"   // the item is known, but the store has no record of it
 	Contradicted Problem = "contradicts" // journal, record and manifest say different things
-	BadSignature Problem = "signature"   // a manifest or a checkpoint is not signed as it should be
+	BadSignature Problem = "signature"   // a manifest, a checkpoint or a transfer is not signed as it should be
 	Unreadable   Problem = "unreadable"  // it could not be checked
 
 	// What is worth knowing and nothing wrong.

@@ -98,10 +98,10 @@ func (v Verifier) Case(ctx context.Context, c incident.Case) (CaseReport, error)
 		for _, it := range v.Custody.Items {
 			x.expect(it).journal = true
 		}
-		x.hold(v.Custody.Events)
+		x.hold(v.Custody)
 	}
 	x.chooseKey()
-	for _, read := range []func(context.Context) error{x.manifests, x.checkpoints, x.records} {
+	for _, read := range []func(context.Context) error{x.manifests, x.notes, x.records} {
 		if err := read(ctx); err != nil {
 			return x.report, err
 		}
@@ -171,12 +171,10 @@ func (x *verification) expect(it Item) *expected {
 	return e
 }
 
-// hold notes which items are held, by their last event.
-func (x *verification) hold(events []Event) {
-	for _, ev := range events {
-		if e := x.expected[ev.Item]; e != nil && (ev.Event == EventHeld || ev.Event == EventReleased) {
-			e.held = ev.Event == EventHeld
-		}
+// hold notes which items are held.
+func (x *verification) hold(c *Custody) {
+	for id, e := range x.expected {
+		e.held = c.Held(id)
 	}
 }
 
@@ -229,20 +227,20 @@ func (x *verification) manifests(ctx context.Context) error {
 			x.expect(it).manifest = true
 		}
 		if x.Custody == nil {
-			x.hold(m.Events)
+			x.hold(&Custody{Events: m.Events})
 		}
 	}
 	return nil
 }
 
 // anchors checks the locks of what is no item, or none that is known here: the newest
-// manifest, the notes of all, the newest checkpoint.
+// manifest, the notes of all, the newest checkpoint, transfers.
 func (x *verification) anchors(ctx context.Context) {
 	items := make(map[string]bool)
 	for _, e := range x.expected {
 		items[e.Key] = true
 	}
-	for _, folder := range []string{manifestFolder, checkpointFolder} {
+	for _, folder := range []string{manifestFolder, checkpointFolder, transferFolder} {
 		for _, key := range x.keys(Folder(x.c)+folder+"/", "") {
 			if !items[key] && x.known[key] {
 				x.kept(ctx, &x.report.Findings, key, Item{})
@@ -264,10 +262,12 @@ func (x *verification) unread(ctx context.Context, absent Problem, key string, e
 	return nil
 }
 
-// checkpoints checks the signature of each: they are the journal's anchors.
-func (x *verification) checkpoints(ctx context.Context) error {
+// notes checks the signature of each checkpoint and of each transfer.
+func (x *verification) notes(ctx context.Context) error {
 	verifier, keyErr := note.NewVerifier(x.PublicKey)
-	for _, key := range x.keys(Folder(x.c)+checkpointFolder+"/", ".note") {
+	keys := x.keys(Folder(x.c)+checkpointFolder+"/", ".note")
+	checkpoints := len(keys)
+	for i, key := range append(keys, x.keys(Folder(x.c)+transferFolder+"/", ".note")...) {
 		x.names(key)
 		b, err := x.small(ctx, key)
 		if err != nil {
@@ -280,10 +280,12 @@ func (x *verification) checkpoints(ctx context.Context) error {
 			_, err = note.Open(b, note.VerifierList(verifier))
 		}
 		if err != nil {
-			x.report.Findings.add(BadSignature, key, "", fmt.Sprintf("checkpoint %s: %v", key, err))
+			x.report.Findings.add(BadSignature, key, "", fmt.Sprintf("note %s: %v", key, err))
 			continue
 		}
-		x.report.Checkpoints++
+		if i < checkpoints {
+			x.report.Checkpoints++
+		}
 	}
 	return nil
 }

@@ -16,7 +16,8 @@ import (
 // image checks what the index of a disk image names: the segments' indexes, their
 // block lists, and every block. The index itself has been read and is whole.
 func (c *itemCheck) image(ctx context.Context) error {
-	b, err := readBounded(ctx, c.Store, Object{Key: c.Key, Version: c.Version, Location: c.Location}, maxDocument)
+	own, _ := c.find(c.ref())
+	b, err := readBounded(ctx, c.Store, Object{Key: own.Key, Version: own.Version, Location: own.Location}, maxDocument)
 	if err != nil {
 		c.add(Unreadable, c.ref(), err.Error())
 		return ctx.Err()
@@ -58,7 +59,7 @@ func (c *itemCheck) segment(ctx context.Context, ref Ref, changes bool) error {
 	}
 	c.overlaid(&c.report.Findings, v)
 	c.lock(ctx, &c.report.Findings, v, false)
-	body, err := c.Store.Get(ctx, data.Key, data.Version)
+	body, err := c.Store.Get(ctx, v.Key, v.Version)
 	if err != nil {
 		return c.unreadable(ctx, data, err)
 	}

@@ -42,8 +42,12 @@ func (x *verification) item(ctx context.Context, e *expected) (ItemReport, error
 	c := &itemCheck{verification: x, expected: e, report: ItemReport{
 		ID: e.ID, Kind: e.Kind, Source: e.Source, Key: e.Key, State: StateElsewhere, Findings: e.findings,
 	}}
-	c.compareSources()
-	if e.Key != "" {
+	// A copy need not hold everything that its manifest lists.
+	absent := e.Key != "" && !e.record && !e.keptIn(x.Store) && len(x.versions[e.Key]) == 0
+	if !absent {
+		c.compareSources()
+	}
+	if e.Key != "" && !absent {
 		c.report.State = StateVerified
 		if err := c.objects(ctx); err != nil {
 			return c.report, err
@@ -126,7 +130,7 @@ func (c *itemCheck) object(ctx context.Context, ref Ref, own bool, to ...io.Writ
 	c.overlaid(&c.report.Findings, found)
 	c.lock(ctx, &c.report.Findings, found, own)
 	sum := sha256.New()
-	n, err := c.read(ctx, ref, io.MultiWriter(append(to, sum)...))
+	n, err := c.read(ctx, found, io.MultiWriter(append(to, sum)...))
 	switch got := hex.EncodeToString(sum.Sum(nil)); {
 	case ctx.Err() != nil:
 		return false, ctx.Err()
@@ -145,8 +149,8 @@ func (c *itemCheck) object(ctx context.Context, ref Ref, own bool, to ...io.Writ
 }
 
 // read streams an object.
-func (c *itemCheck) read(ctx context.Context, ref Ref, to io.Writer) (int64, error) {
-	body, err := c.Store.Get(ctx, ref.Key, ref.Version)
+func (c *itemCheck) read(ctx context.Context, v Version, to io.Writer) (int64, error) {
+	body, err := c.Store.Get(ctx, v.Key, v.Version)
 	if err != nil {
 		return 0, err
 	}
@@ -185,9 +189,14 @@ func (c *itemCheck) add(p Problem, ref Ref, detail string) {
 	c.report.Findings.add(p, ref.Key, ref.Version, detail)
 }
 
-// find is the version that was recorded; without a recorded one the oldest.
-func (x *verification) find(ref Ref) (Version, bool) {
-	if ref.Version == "" {
+// find is the version that was recorded; without a recorded one, and in a copy
+// of the store it was recorded in, the oldest.
+func (c *itemCheck) find(ref Ref) (Version, bool) {
+	return c.verification.find(ref, !c.keptIn(c.Store))
+}
+
+func (x *verification) find(ref Ref, isCopy bool) (Version, bool) {
+	if ref.Version == "" || isCopy {
 		return x.oldest(ref.Key)
 	}
 	for _, v := range x.versions[ref.Key] {
@@ -250,34 +259,37 @@ func (c *itemCheck) lock(ctx context.Context, f *Findings, v Version, own bool) 
 		c.report.Mode, c.report.RetainUntil, c.report.LegalHold = obj.Mode, obj.RetainUntil, obj.LegalHold
 	}
 	add := func(p Problem, detail string) { f.add(p, v.Key, v.Version, detail) }
-	if c.held && !obj.LegalHold {
+	if c.held && !obj.LegalHold && c.keptIn(c.Store) {
 		add(HoldLifted, "custody says that it is held; the store shows no legal hold")
 	}
 	until := obj.RetainUntil.Format(time.RFC3339)
+	isCopy := c.ID != "" && !c.keptIn(c.Store)
 	switch {
-	case obj.Mode == ModeNone && (c.Mode == ModeNone || c.ID == "" && !obj.LegalHold && c.unlockedStore()):
+	case obj.Mode == ModeNone && isCopy:
+		if own {
+			add(NotWriteOnce, "a copy that nothing keeps anyone from deleting; the original is "+c.Location)
+		}
+	case obj.Mode == ModeNone && (c.Mode == ModeNone || c.ID == "" && c.unlockedStore()):
 		if own {
 			add(NotWriteOnce, "nothing keeps anyone from deleting it, as was recorded")
 		}
-		return
 	case obj.Mode == ModeNone:
 		add(Unlocked, "it has no retention any more; it was stored with "+c.Mode)
-		return
-	case strings.EqualFold(c.Mode, "COMPLIANCE") && !strings.EqualFold(obj.Mode, "COMPLIANCE"):
+	case !isCopy && strings.EqualFold(c.Mode, "COMPLIANCE") && !strings.EqualFold(obj.Mode, "COMPLIANCE"):
 		add(Shortened, "it is kept in mode "+obj.Mode+"; it was stored with "+c.Mode)
 	case !obj.RetainUntil.After(c.Now) && !obj.LegalHold:
 		add(Expired, "its retention ended at "+until)
-	case c.shortened(obj, v, own):
+	case !isCopy && c.shortened(obj, v, own):
 		add(Shortened, fmt.Sprintf("it is kept until %s; it was stored until %s", until, c.RetainUntil.Format(time.RFC3339)))
 	case obj.RetainUntil.Before(c.Now.Add(c.ExpiresWithin)) && !obj.LegalHold:
 		add(Expiring, "its retention ends at "+until)
 	}
 }
 
-// unlockedStore: everything that the newest manifest lists was recorded as not locked.
+// unlockedStore: nothing that was recorded in this store was locked.
 func (x *verification) unlockedStore() bool {
 	for _, e := range x.expected {
-		if e.Key != "" && e.Mode != ModeNone {
+		if e.Key != "" && e.Mode != ModeNone && e.keptIn(x.Store) {
 			return false
 		}
 	}
