@@ -2,12 +2,10 @@ package isolate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -15,104 +13,159 @@ import (
 	"github.com/cordon-ir/cordon/internal/incident"
 )
 
-// credentials takes the instance's profile away and revokes the credentials
-// that were handed out through it, which stay valid without the profile.
+// credentials takes the instance's profile away, or puts a quarantine profile
+// in its place, and revokes the credentials that were handed out through it,
+// which stay valid without the profile.
 type credentials struct{ configs configs }
 
 const (
 	scopeInstance = "instance" // deny the sessions of this instance
-	scopeRole     = "role"     // and every session of the role issued so far
+	scopeRole     = "role"     // deny every session of the role issued so far
 )
 
 // Spec of isolate.credentials.
 func (a *credentials) Spec() incident.Spec {
 	return incident.Spec{
 		Name:    "isolate.credentials",
-		Summary: "Remove the instance profile, then deny everything to the credentials that were handed out through it",
+		Summary: "Remove or replace the instance profile, then deny everything to the credentials that were handed out through it",
 		Impact:  incident.Disruptive,
-		Inputs: []incident.Field{{
-			Name: "scope", Type: incident.String, Default: scopeInstance, Enum: []string{scopeInstance, scopeRole},
-			Description: "instance: deny the sessions of this instance only. role: deny as well every session of the role issued before this step, whoever uses it; others recover when they fetch new credentials",
-		}},
+		Inputs: []incident.Field{
+			{
+				Name: "scope", Type: incident.String, Default: scopeInstance, Enum: []string{scopeInstance, scopeRole},
+				Description: "instance: deny the sessions of this instance only. role: deny every session of the role issued before this step, whoever uses it; others recover when they fetch new credentials",
+			},
+			{
+				Name: "quarantine_profile", Type: incident.String, Default: "",
+				Description: "name or ARN of an instance profile to put in place of the removed one; empty: the instance is left without",
+			},
+		},
 		Outputs: []incident.Field{
 			{Name: "role", Type: incident.String, Description: "the role whose sessions are denied; empty for none"},
 			{Name: "policy", Type: incident.String, Description: "the inline policy that denies them"},
 		},
 		Permissions: []string{
 			"ec2:AssociateIamInstanceProfile", "ec2:DescribeIamInstanceProfileAssociations", "ec2:DescribeInstances", "ec2:DisassociateIamInstanceProfile",
-			"iam:DeleteRolePolicy", "iam:GetInstanceProfile", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:PassRole", "iam:PutRolePolicy",
+			"ec2:ReplaceIamInstanceProfileAssociation",
+			"iam:DeleteRolePolicy", "iam:GetInstanceProfile", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole",
+			"iam:ListRolePolicies", "iam:PassRole", "iam:PutRolePolicy",
 		},
-		Example: "- id: credentials\n  action: isolate.credentials\n  with:\n    scope: instance\n",
+		Example: "- id: credentials\n  action: isolate.credentials\n  with:\n    scope: instance\n    quarantine_profile: quarantine\n",
 		Timeout: 10 * time.Minute,
 	}
 }
 
-// grant is the before-state of isolate.credentials, and the document that
-// Apply puts: it is the same on every try.
+type credentialsInputs struct {
+	Scope      string `json:"scope"`
+	Quarantine string `json:"quarantine_profile"`
+}
+
+func credentialsInputsOf(step string, inputs map[string]any) (credentialsInputs, error) {
+	in := credentialsInputs{Scope: scopeInstance}
+	err := incident.Request{Step: step, Inputs: inputs}.Decode(&in)
+	return in, err
+}
+
+// grant is the before-state of isolate.credentials.
 type grant struct {
-	Profile  string  `json:"instance_profile,omitempty"` // ARN; empty: none
-	Role     string  `json:"role,omitempty"`             // name; empty: the profile holds none
-	RoleID   string  `json:"role_id,omitempty"`
-	Policy   string  `json:"policy,omitempty"`   // name of the inline policy
-	Document string  `json:"document,omitempty"` // that Apply puts under that name
-	Previous *string `json:"previous,omitempty"` // that the role had under that name
+	Profile    string `json:"instance_profile,omitempty"`   // ARN; empty: none
+	Quarantine string `json:"quarantine_profile,omitempty"` // ARN, in its place; empty: none
+	Role       string `json:"role,omitempty"`               // name; empty: the profile holds none
+	Policy     string `json:"policy,omitempty"`             // name of the inline policy
+	// Denied: the policy denied this instance already, for another step of the case.
+	Denied bool `json:"denied,omitempty"`
+	// Others is the size of the role's other inline policies, Listed how many
+	// other instances the policy denied when this was planned.
+	Others int `json:"others"`
+	Listed int `json:"listed"`
+}
+
+// byTime: the policy names a time, and no instance.
+func (g grant) byTime() bool {
+	return g.Policy != "" && g.Policy[len(g.Policy)-len(policySessions):] == policySessions
+}
+
+// revoked is what the step set: as an entry of its own, before the policy is
+// put, so that a resumed try puts the same, and as Result.Applied.
+type revoked struct {
+	Before time.Time `json:"issued_before,omitzero"`
 }
 
 // session is an instance and what gives it credentials now.
 type session struct {
-	ec2  *ec2.Client
-	iam  *iam.Client
-	inst ec2types.Instance
+	ec2      *ec2.Client
+	iam      *iam.Client
+	instance string
+	inst     ec2types.Instance // zero where it was not read
+	// seen is AWS's time at the last look at the associations; zero where the answer had none.
+	seen time.Time
 }
 
-func (a *credentials) open(ctx context.Context, t incident.Target) (*session, error) {
+func (a *credentials) client(ctx context.Context, t incident.Target) (*session, error) {
 	cfg, err := a.configs.open(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg)}
+	return &session{ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), instance: t.Instance}, nil
+}
+
+func (a *credentials) open(ctx context.Context, t incident.Target) (*session, error) {
+	s, err := a.client(ctx, t)
+	if err != nil {
+		return nil, err
+	}
 	s.inst, err = describe(ctx, s.ec2, t)
 	return s, err
 }
 
-// Plan shows the profile that is removed and the policy that is put. It
+func (s *session) name() string {
+	if s.inst.InstanceId == nil {
+		return s.instance
+	}
+	return instanceName(s.inst)
+}
+
+func (s *session) role(name string) principal { return principal{iam: s.iam, name: name} }
+
+// Plan shows the profile that is removed and the sessions that are denied. It
 // refuses, before anything changes, where the role can't take the policy.
 func (a *credentials) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
-	s, err := a.open(ctx, req.Target)
+	p := incident.Proposal{Changes: []incident.Change{}}
+	in, err := credentialsInputsOf(req.Step, req.Inputs)
 	if err != nil {
-		return incident.Proposal{}, err
-	}
-	scope, err := scopeOf(req.Step, req.Inputs)
-	if err != nil {
-		return incident.Proposal{}, err
+		return p, err
 	}
 	approved, err := planned[grant](req)
 	if err != nil {
-		return incident.Proposal{}, err
+		return p, err
 	}
-	p := incident.Proposal{Changes: []incident.Change{}}
+	s, err := a.open(ctx, req.Target)
+	if err != nil {
+		return p, err
+	}
 	current, err := s.association(ctx)
 	if err != nil {
 		return p, err
 	}
 	before := grant{}
-	switch {
-	case current != nil:
+	if current != nil {
 		before.Profile = profileARN(*current)
-	case approved != nil && approved.Profile != "":
+	}
+	if in.Quarantine != "" {
+		if before.Quarantine, err = s.quarantine(ctx, &p, req.Target, in.Quarantine); err != nil {
+			return p, err
+		}
+	}
+	if approved != nil && approved.Profile != "" && (before.Profile == "" || before.Profile == before.Quarantine) {
 		// Someone has removed it since. What it handed out is valid all the same.
 		before.Profile = approved.Profile
 	}
 	if before.Profile == "" {
+		before.Quarantine = ""
 		p.Notes = append(p.Notes, "the instance has no instance profile: credentials that an earlier one handed out, or that are stored on it, are not revoked")
 		p.Before, err = record(before)
 		return p, err
 	}
-	if err := s.deny(ctx, req, scope, &before); err != nil {
-		return p, err
-	}
-	describeDenial(&p, s.inst, before, scope)
-	if err := s.noteOthers(ctx, &p, before); err != nil {
+	if err := s.propose(ctx, req, in.Scope, &before, &p); err != nil {
 		return p, err
 	}
 	p.Impact = impactOf(p.Changes, incident.Disruptive)
@@ -120,42 +173,128 @@ func (a *credentials) Plan(ctx context.Context, req incident.Request) (incident.
 	return p, err
 }
 
-func scopeOf(step string, inputs map[string]any) (string, error) {
-	in := struct {
-		Scope string `json:"scope"`
-	}{scopeInstance}
-	err := incident.Request{Step: step, Inputs: inputs}.Decode(&in)
-	return in.Scope, err
-}
-
-// deny fills in the role and the policy, or refuses.
-func (s *session) deny(ctx context.Context, req incident.Request, scope string, g *grant) error {
-	role, err := s.role(ctx, g.Profile)
-	if err != nil || role == nil {
+// propose fills in the role, the policy and what they become, or refuses.
+func (s *session) propose(ctx context.Context, req incident.Request, scope string, g *grant, p *incident.Proposal) error {
+	role, err := s.roleOf(ctx, g.Profile)
+	if err != nil {
 		return err
+	}
+	if err := s.differs(ctx, g, role); err != nil {
+		return err
+	}
+	p.Changes = append(p.Changes, incident.Change{Resource: s.name(), What: "instance profile", Before: profileName(g.Profile), After: profileAfter(*g)})
+	p.Residual = stillValid()
+	if role == nil {
+		p.Notes = append(p.Notes, "the instance profile holds no role: there are no credentials to revoke")
+		return nil
 	}
 	if err := editable(*role); err != nil {
 		return err
 	}
-	profile, err := arn.Parse(g.Profile)
-	if err != nil {
-		return fmt.Errorf("instance profile %s: %w", g.Profile, err)
-	}
-	g.Role, g.RoleID = aws.ToString(role.RoleName), aws.ToString(role.RoleId)
-	g.Policy = policyName(req.Case.ID, req.Target.Instance)
-	d := denial{
-		Instance: arn.ARN{Partition: profile.Partition, Service: "ec2", Region: req.Target.Region, AccountID: req.Target.Account, Resource: "instance/" + req.Target.Instance}.String(),
-		Session:  g.RoleID + ":" + req.Target.Instance,
-	}
+	g.Role, g.Policy = aws.ToString(role.RoleName), policyName(req.Case.ID, policyInstances)
 	if scope == scopeRole {
-		// What this instance is given after this moment, until its profile is
-		// gone, the other two statements deny.
-		d.IssuedBefore = req.Clock.Now()
+		g.Policy = policyName(req.Case.ID, policySessions)
 	}
-	if g.Document, err = d.document(); err != nil {
+	p.Shared = []string{aws.ToString(role.Arn) + "/" + g.Policy}
+	if err := s.room(ctx, g); err != nil {
 		return err
 	}
-	return s.fits(ctx, g)
+	if !g.Denied {
+		p.Changes = append(p.Changes, g.change())
+	}
+	if req.Planned != nil {
+		return nil // who else is hit was said before it was approved
+	}
+	return s.noteOthers(ctx, p, *g, *role)
+}
+
+// change is what becomes of the role's sessions. It says the same whatever
+// other steps of the case have put into the policy meanwhile.
+func (g grant) change() incident.Change {
+	c := incident.Change{Resource: "role " + g.Role, What: "inline policy " + g.Policy, Before: notDenied, After: deniedInstance}
+	if g.byTime() {
+		c.After = deniedBefore
+	}
+	return c
+}
+
+const (
+	notDenied      = "denies no session of this instance"
+	deniedInstance = "denies everything to sessions of this instance"
+	deniedBefore   = "denies everything to every session of the role issued before this step"
+)
+
+func profileAfter(g grant) string {
+	if g.Quarantine == "" {
+		return "none"
+	}
+	return profileName(g.Quarantine)
+}
+
+// room reads the role's inline policies, and refuses where they would be too
+// large together.
+func (s *session) room(ctx context.Context, g *grant) error {
+	role := s.role(g.Role)
+	others, document, err := role.others(ctx, g.Policy)
+	if err != nil {
+		return err
+	}
+	now, err := parseRevocation(document)
+	if err != nil {
+		return notOurs(role, g.Policy, err)
+	}
+	g.Others, g.Denied = others, now.denies(s.instance)
+	g.Listed = len(now.without(s.instance).Instances)
+	return role.fits(*g, g.Listed+1)
+}
+
+// fits refuses where the deny of so many instances has no room.
+func (p principal) fits(g grant, instances int) error {
+	if g.byTime() {
+		return p.tooLarge(g.Others, counted(revocation{Before: time.Unix(0, 0)}.document(0)), hintMove)
+	}
+	return p.tooLarge(g.Others, smallest(instances), "use scope role, which has one deny for all sessions of the role whatever their number; or "+hintMove)
+}
+
+const hintMove = "move one of its inline policies into a managed one, and plan again"
+
+// PlanJoint refuses a plan whose instances of one role are more than its inline policies have room for.
+func (a *credentials) PlanJoint(proposals []incident.Proposal) error {
+	type denies struct {
+		grant
+		instances int
+	}
+	roles := make(map[string]denies)
+	for _, p := range proposals {
+		g, err := recall[grant](p.Before)
+		if err != nil {
+			return err
+		}
+		if len(p.Shared) == 0 || g.byTime() {
+			continue
+		}
+		d := roles[p.Shared[0]]
+		if d.instances == 0 {
+			d.instances = g.Listed
+		}
+		if !g.Denied {
+			d.instances++
+		}
+		d.grant = g
+		roles[p.Shared[0]] = d
+	}
+	for _, d := range roles {
+		if err := (principal{name: d.Role}).fits(d.grant, d.instances); err != nil {
+			return incident.WithHint(fmt.Errorf("%d instances of role %s: %w", d.instances, d.Role, err),
+				"use scope role (in the shipped playbooks --set credentials_scope=role), which has one deny for all sessions of the role; or take fewer instances at a time")
+		}
+	}
+	return nil
+}
+
+func notOurs(p principal, policy string, err error) error {
+	return incident.WithHint(&incident.RefusedError{Reason: fmt.Sprintf("inline policy %s of %s is not what cordon put there: %v", policy, p, err)},
+		"find out who wrote it; rename or delete it, and plan again")
 }
 
 // stillValid is what the deny does not reach.
@@ -172,155 +311,133 @@ func stillValid() []incident.Exposure {
 	}
 }
 
-func describeDenial(p *incident.Proposal, inst ec2types.Instance, g grant, scope string) {
-	p.Changes = append(p.Changes, incident.Change{Resource: instanceName(inst), What: "instance profile", Before: profileName(g.Profile), After: "none"})
-	p.Residual = stillValid()
-	if g.Role == "" {
-		p.Notes = append(p.Notes, "the instance profile holds no role: there are no credentials to revoke")
-		return
-	}
-	after := "denies everything to sessions of " + aws.ToString(inst.InstanceId)
-	if scope == scopeRole {
-		after += " and to every session of the role issued before this step"
-	}
-	if same(g.Previous, &g.Document) {
-		return // an earlier run of this case put it
-	}
-	p.Changes = append(p.Changes, incident.Change{Resource: "role " + g.Role, What: "inline policy " + g.Policy, Before: policyWords(g.Previous, g), After: after})
-}
-
-// noteOthers says who else uses the profile.
-func (s *session) noteOthers(ctx context.Context, p *incident.Proposal, g grant) error {
-	others, err := s.others(ctx, g.Profile)
-	if err != nil {
-		return err
-	}
-	p.Notes = append(p.Notes, fmt.Sprintf("%d other instances in this Region use instance profile %s; the role may have further users", others, profileName(g.Profile)))
-	return nil
-}
-
-// Apply removes the profile first: the other order leaves a window in which
-// the instance metadata service hands out fresh credentials.
+// Apply removes or replaces the profile first: the other order leaves a window
+// in which the instance metadata service hands out fresh credentials.
 func (a *credentials) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
 	before, err := recall[grant](p.Before)
 	if err != nil || before.Profile == "" {
 		return incident.Result{}, err
 	}
-	s, err := a.open(ctx, req.Target)
+	s, err := a.client(ctx, req.Target)
 	if err != nil {
 		return incident.Result{}, err
 	}
-	if err := s.disassociate(ctx, req.Clock, before.Profile); err != nil {
+	changed, err := s.exchange(ctx, req.Clock, before.Profile, before.Quarantine)
+	if err != nil || before.Role == "" {
 		return incident.Result{}, err
 	}
-	if before.Role == "" {
-		return incident.Result{}, nil
+	set := revoked{}
+	if before.byTime() {
+		if set, err = s.moment(ctx, req, changed); err != nil {
+			return incident.Result{}, err
+		}
 	}
-	if err := s.putPolicy(ctx, before, before.Document); err != nil {
+	err = s.role(before.Role).revise(ctx, req.Clock, before.Policy, roleLimit-before.Others, func(now revocation) revocation {
+		if before.byTime() {
+			return now.since(set.Before)
+		}
+		return now.with(s.instance)
+	})
+	if err != nil {
 		return incident.Result{}, err
 	}
-	return incident.Result{Outputs: map[string]any{"role": before.Role, "policy": before.Policy}}, nil
+	result := incident.Result{Outputs: map[string]any{"role": before.Role, "policy": before.Policy}}
+	result.Applied, err = record(set)
+	return result, err
+}
+
+// moment is the time before which sessions are denied: after the profile has
+// gone for good, so that none handed out through it is newer. A try after a crash
+// takes that of the one before, unless the profile had come back.
+func (s *session) moment(ctx context.Context, req incident.Request, changed bool) (revoked, error) {
+	if tried := req.Recorded(incident.EntryStepRecord); len(tried) > 0 && !changed {
+		return recall[revoked](tried[len(tried)-1])
+	}
+	if err := s.settle(ctx, req.Clock); err != nil {
+		return revoked{}, err
+	}
+	now := req.Clock.Now()
+	if !s.seen.IsZero() {
+		now = s.seen // a workstation's clock that is late would leave sessions out
+	}
+	set := revoked{Before: wholeSecond(now)}
+	return set, req.Record(ctx, incident.EntryStepRecord, set)
+}
+
+// revise reads cordon's deny, changes it, and puts it where that changes anything.
+// Steps that share the policy take turns (Proposal.Shared), so nobody writes in
+// between. Room is what the policy may take; one that shrinks never takes more
+// than it did.
+func (p principal) revise(ctx context.Context, clock incident.Clock, policy string, room int, change func(revocation) revocation) error {
+	document, err := p.policy(ctx, policy)
+	if err != nil {
+		return err
+	}
+	now, err := parseRevocation(document)
+	if err != nil {
+		return notOurs(p, policy, err)
+	}
+	next := change(now)
+	if next.empty() {
+		if document == nil {
+			return nil
+		}
+		return p.remove(ctx, clock, policy)
+	}
+	if document != nil && len(next.Instances) < len(now.Instances) {
+		room = counted(*document)
+	}
+	text, least := next.document(room), next.encode(false)
+	if document != nil && *document == text {
+		return nil
+	}
+	if err = p.put(ctx, policy, text); text != least && hasCode(err, "LimitExceeded") {
+		return p.put(ctx, policy, least) // the room was taken since it was measured
+	}
+	return err
 }
 
 // Verify reads the association and the policy back.
-func (a *credentials) Verify(ctx context.Context, req incident.Request, p incident.Proposal, _ incident.Result) (incident.Verification, error) {
+func (a *credentials) Verify(ctx context.Context, req incident.Request, p incident.Proposal, r incident.Result) (incident.Verification, error) {
 	before, err := recall[grant](p.Before)
 	if err != nil {
 		return incident.Verification{}, err
 	}
-	s, err := a.open(ctx, req.Target)
+	set, err := recall[revoked](r.Applied)
 	if err != nil {
 		return incident.Verification{}, err
 	}
-	return observe(ctx, req.Clock, lag, "the credentials of "+instanceName(s.inst)+" to be revoked", func(ctx context.Context) (incident.Verification, error) {
+	s, err := a.client(ctx, req.Target)
+	if err != nil {
+		return incident.Verification{}, err
+	}
+	return observe(ctx, req.Clock, lag, "the credentials of "+s.name()+" to be revoked", func(ctx context.Context) (incident.Verification, error) {
 		var v incident.Verification
 		current, err := s.association(ctx)
 		if err != nil {
 			return v, err
 		}
-		if current != nil {
-			return v, &incident.NotVerifiedError{Resource: instanceName(s.inst), Want: "no instance profile", Got: profileName(profileARN(*current))}
+		if now := currentProfile(current); before.Profile != "" && now != profileAfter(before) {
+			return v, &incident.NotVerifiedError{Resource: s.name(), Want: "instance profile " + profileAfter(before), Got: now}
 		}
-		v.Observed = append(v.Observed, instanceName(s.inst)+" has no instance profile")
+		v.Observed = append(v.Observed, fmt.Sprintf("%s has instance profile: %s", s.name(), currentProfile(current)))
 		if before.Role == "" {
 			return v, nil
 		}
-		now, err := s.policy(ctx, before.Role, before.Policy)
+		role := s.role(before.Role)
+		document, err := role.policy(ctx, before.Policy)
 		if err != nil {
 			return v, err
 		}
-		if now == nil || *now != before.Document {
-			return v, &incident.NotVerifiedError{Resource: "role " + before.Role + " inline policy " + before.Policy, Want: "the deny", Got: policyWords(now, before)}
+		now, err := parseRevocation(document)
+		if err != nil {
+			return v, &incident.NotVerifiedError{Resource: role.String() + " inline policy " + before.Policy, Want: "the deny", Got: err.Error()}
 		}
-		v.Observed = append(v.Observed, fmt.Sprintf("role %s has inline policy %s as put", before.Role, before.Policy))
+		if before.byTime() && (now.Before.IsZero() || now.Before.Before(set.Before)) || !before.byTime() && !now.denies(s.instance) {
+			return v, &incident.NotVerifiedError{Resource: role.String() + " inline policy " + before.Policy, Want: before.change().After, Got: notDenied}
+		}
+		v.Observed = append(v.Observed, fmt.Sprintf("inline policy %s of %s %s", before.Policy, role, now.says(s.instance)))
 		v.Residual = stillValid()
 		return v, nil
 	})
-}
-
-// PlanRevert shows the policy that is taken off and the profile that comes back.
-func (a *credentials) PlanRevert(ctx context.Context, req incident.Request) (incident.Proposal, error) {
-	p, _, _, err := a.planRevert(ctx, req)
-	p.Impact = impactOf(p.Changes, incident.Disruptive)
-	return p, err
-}
-
-func (a *credentials) planRevert(ctx context.Context, req incident.Request) (incident.Proposal, *session, grant, error) {
-	p := incident.Proposal{Changes: []incident.Change{}}
-	before, err := recall[grant](req.Undo.Proposal.Before)
-	if err != nil || before.Profile == "" {
-		return p, nil, before, err
-	}
-	s, err := a.open(ctx, req.Target)
-	ended := errors.Is(err, errGone)
-	if err != nil && !ended {
-		return p, nil, before, err
-	}
-	var attributes []incident.Drift
-	if before.Role != "" {
-		now, err := s.policy(ctx, before.Role, before.Policy)
-		if err != nil {
-			return p, nil, before, err
-		}
-		attributes = append(attributes, incident.Drift{
-			Resource: "role " + before.Role, What: "inline policy " + before.Policy,
-			Before: policyWords(before.Previous, before), Set: policyWords(&before.Document, before), Now: policyWords(now, before),
-		})
-	}
-	if ended {
-		// The deny comes off all the same: the role outlives the instance.
-		p.Notes = append(p.Notes, err.Error()+"; its instance profile is not restored")
-		before.Profile = ""
-	} else {
-		current, err := s.association(ctx)
-		if err != nil {
-			return p, nil, before, err
-		}
-		d := incident.Drift{Resource: instanceName(s.inst), What: "instance profile", Before: profileName(before.Profile), Set: "none", Now: "none"}
-		if current != nil {
-			d.Now = profileName(profileARN(*current))
-		}
-		attributes = append(attributes, d)
-		p.Notes = append(p.Notes, "the instance profile comes back under a new association ID")
-	}
-	p.Changes, err = settle(attributes, req.Undo.Force)
-	return p, s, before, err
-}
-
-// Revert takes the deny off first: a session that starts before would be
-// denied. Then the profile comes back.
-func (a *credentials) Revert(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
-	_, s, before, err := a.planRevert(ctx, req)
-	if err != nil || s == nil {
-		return incident.Result{}, err
-	}
-	if before.Role != "" {
-		if err := s.restorePolicy(ctx, req.Clock, before); err != nil {
-			return incident.Result{}, err
-		}
-	}
-	if before.Profile != "" {
-		return incident.Result{}, s.associate(ctx, req.Clock, before.Profile)
-	}
-	return incident.Result{}, nil
 }

@@ -42,15 +42,14 @@ func TestWhatSomeoneElseChangedIsNotOverwrittenUnlessForced(t *testing.T) {
 		}, "forensics"},
 		{"the policy", "isolate.credentials", func(s *site) {
 			must[*iam.PutRolePolicyOutput](s.t)(s.iam().PutRolePolicy(s.ctx, &iam.PutRolePolicyInput{
-				RoleName: aws.String(role), PolicyName: aws.String(policyName(s.caseID, s.target.Instance)),
+				RoleName: aws.String(role), PolicyName: aws.String(policyName(s.caseID, policyInstances)),
 				PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:*","Resource":"*"}]}`),
 			}))
 		}, "another document"},
 		{"the instance profile", "isolate.credentials", func(s *site) {
 			must[*iam.CreateInstanceProfileOutput](s.t)(s.iam().CreateInstanceProfile(s.ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("forensics")}))
 			p := must[*iam.GetInstanceProfileOutput](s.t)(s.iam().GetInstanceProfile(s.ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String("forensics")}))
-			c := &session{ec2: s.ec2(), iam: s.iam(), inst: s.instance()}
-			if err := c.associate(s.ctx, s.acct.Clock(), *p.InstanceProfile.Arn); err != nil {
+			if err := s.session().associate(s.ctx, s.acct.Clock(), *p.InstanceProfile.Arn); err != nil {
 				s.t.Fatalf("%v", err)
 			}
 		}, "forensics"},

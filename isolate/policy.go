@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,83 +17,194 @@ import (
 )
 
 const (
-	// inlineLimit is the size of all inline policies of a role together; IAM
-	// does not count white space ("IAM and AWS STS quotas").
-	inlineLimit = 10240
+	// The size of all inline policies together; IAM does not count white space
+	// ("IAM and AWS STS quotas").
+	roleLimit = 10240
+	userLimit = 2048
 	// nameLimit is the length of a policy's name ("PutRolePolicy").
 	nameLimit = 128
 )
 
-// denial says whose requests an inline policy of the role denies.
-type denial struct {
-	Instance     string    // ARN
-	Session      string    // ROLE-ID:INSTANCE-ID, the aws:userid of the instance's sessions
-	IssuedBefore time.Time // zero: not by time
+// principal is a role or a user, whose inline policies IAM has operations of
+// their own for.
+type principal struct {
+	iam  *iam.Client
+	user bool // otherwise a role
+	name string
 }
 
-type statement struct {
-	Sid       string
-	Effect    string
-	Action    string
-	Resource  string
-	Condition map[string]map[string]string
-}
-
-func deny(sid, operator, key, value string) statement {
-	return statement{Sid: sid, Effect: "Deny", Action: "*", Resource: "*", Condition: map[string]map[string]string{operator: {key: value}}}
-}
-
-// document is the policy: the same denial gives the same bytes.
-//
-// aws-facts: ec2:SourceInstanceARN is part of instance-profile sessions, but
-// whether it is off the host as well is unproven; aws:userid holds anywhere.
-func (d denial) document() (string, error) {
-	doc := struct {
-		Version   string
-		Statement []statement
-	}{"2012-10-17", []statement{
-		deny("CordonInstance", "ArnEquals", "ec2:SourceInstanceARN", d.Instance),
-		deny("CordonSession", "StringEquals", "aws:userid", d.Session),
-	}}
-	if !d.IssuedBefore.IsZero() {
-		doc.Statement = append(doc.Statement, deny("CordonIssuedBefore", "DateLessThan", "aws:TokenIssueTime", d.IssuedBefore.UTC().Format(time.RFC3339)))
+func (p principal) String() string {
+	if p.user {
+		return "user " + p.name
 	}
-	b, err := json.Marshal(doc)
+	return "role " + p.name
+}
+
+// limit is the size of the principal's inline policies together.
+func (p principal) limit() int {
+	if p.user {
+		return userLimit
+	}
+	return roleLimit
+}
+
+// names lists the principal's inline policies.
+func (p principal) names(ctx context.Context) ([]string, error) {
+	var all []string
+	var marker *string
+	for {
+		var page []string
+		var err error
+		if page, marker, err = p.page(ctx, marker); err != nil {
+			return nil, fmt.Errorf("inline policies of %s: %w", p, err)
+		}
+		if all = append(all, page...); marker == nil {
+			return all, nil
+		}
+	}
+}
+
+func (p principal) page(ctx context.Context, marker *string) (names []string, next *string, err error) {
+	if p.user {
+		out, err := p.iam.ListUserPolicies(ctx, &iam.ListUserPoliciesInput{UserName: &p.name, Marker: marker})
+		if err != nil {
+			return nil, nil, err
+		}
+		return out.PolicyNames, out.Marker, nil
+	}
+	out, err := p.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: &p.name, Marker: marker})
 	if err != nil {
-		return "", fmt.Errorf("deny policy: %w", err)
+		return nil, nil, err
 	}
-	return string(b), nil
+	return out.PolicyNames, out.Marker, nil
 }
 
-// policyName is cordon-CASE-INSTANCE in the characters that IAM takes. Where
-// the case's ID has to be changed or cut, a digest keeps two cases apart.
-func policyName(caseID, instance string) string {
+// policy returns an inline policy's document; nil where there is none, or no
+// such principal any more.
+func (p principal) policy(ctx context.Context, name string) (*string, error) {
+	encoded, err := p.encoded(ctx, name)
+	if hasCode(err, "NoSuchEntity") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inline policy %s of %s: %w", name, p, err)
+	}
+	// The document comes URL-encoded by RFC 3986 ("GetRolePolicy").
+	doc, err := url.PathUnescape(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("inline policy %s of %s: %w", name, p, err)
+	}
+	return &doc, nil
+}
+
+func (p principal) encoded(ctx context.Context, name string) (string, error) {
+	if p.user {
+		out, err := p.iam.GetUserPolicy(ctx, &iam.GetUserPolicyInput{UserName: &p.name, PolicyName: &name})
+		if err != nil {
+			return "", err
+		}
+		return aws.ToString(out.PolicyDocument), nil
+	}
+	out, err := p.iam.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &p.name, PolicyName: &name})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.PolicyDocument), nil
+}
+
+func (p principal) put(ctx context.Context, name, document string) (err error) {
+	if p.user {
+		_, err = p.iam.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &p.name, PolicyName: &name, PolicyDocument: &document})
+	} else {
+		_, err = p.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &p.name, PolicyName: &name, PolicyDocument: &document})
+	}
+	if err != nil {
+		err = fmt.Errorf("put inline policy %s on %s: %w", name, p, err)
+	}
+	if hasCode(err, "LimitExceeded") {
+		err = incident.WithHint(err, "another inline policy has taken the room since this was planned: move one into a managed policy, and resume")
+	}
+	return err
+}
+
+// remove takes an inline policy away and waits until AWS no longer shows it.
+func (p principal) remove(ctx context.Context, clock incident.Clock, name string) (err error) {
+	if p.user {
+		_, err = p.iam.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: &p.name, PolicyName: &name})
+	} else {
+		_, err = p.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: &p.name, PolicyName: &name})
+	}
+	if err != nil && !hasCode(err, "NoSuchEntity") {
+		return fmt.Errorf("delete inline policy %s of %s: %w", name, p, err)
+	}
+	what := fmt.Sprintf("inline policy %s of %s to be gone", name, p)
+	return incident.Poll(ctx, clock, pause, lag, what, func(ctx context.Context) (bool, error) {
+		now, err := p.policy(ctx, name)
+		return now == nil, err
+	})
+}
+
+// others is the size of all inline policies but this one, and that one's document.
+func (p principal) others(ctx context.Context, except string) (size int, document *string, err error) {
+	names, err := p.names(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, name := range names {
+		doc, err := p.policy(ctx, name)
+		if err != nil {
+			return 0, nil, err
+		}
+		if name == except {
+			document = doc
+		} else if doc != nil {
+			size += counted(*doc)
+		}
+	}
+	return size, document, nil
+}
+
+// tooLarge refuses a deny for which the principal's inline policies leave no room.
+func (p principal) tooLarge(others, size int, hint string) error {
+	if others+size <= p.limit() {
+		return nil
+	}
+	return incident.WithHint(&incident.RefusedError{Reason: fmt.Sprintf(
+		"the inline policies of %s would be %d characters together, %d are allowed: the deny has %d, the others %d",
+		p, others+size, p.limit(), size, others)}, hint)
+}
+
+func counted(document string) int {
+	n := 0
+	for _, r := range document {
+		if !unicode.IsSpace(r) {
+			n++
+		}
+	}
+	return n
+}
+
+// policyName is cordon-CASE-WHAT in the characters that IAM takes. Where the
+// case's ID has to be changed or cut, a digest keeps two cases apart.
+func policyName(caseID, what string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_+=,.@-", r)) {
 			return r
 		}
 		return '-'
 	}, caseID)
-	room := nameLimit - len("cordon--") - len(instance)
+	room := nameLimit - len("cordon--") - len(what)
 	if clean != caseID || len(clean) > room {
-		sum := sha256.Sum256([]byte(caseID))
-		digest := "-" + hex.EncodeToString(sum[:4])
+		digest := "-" + shortDigest(caseID)
 		clean = clean[:min(len(clean), room-len(digest))] + digest
 	}
-	return "cordon-" + clean + "-" + instance
+	return "cordon-" + clean + "-" + what
 }
 
-// policyWords tells policies apart in a change or drift.
-func policyWords(document *string, g grant) string {
-	switch {
-	case document == nil:
-		return "none"
-	case *document == g.Document:
-		return "cordon's deny"
-	default:
-		sum := sha256.Sum256([]byte(*document))
-		return "another document (SHA-256 " + hex.EncodeToString(sum[:4]) + "…)"
-	}
+// shortDigest tells texts apart for a reader: 8 hexadecimal digits of the SHA-256.
+func shortDigest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:4])
 }
 
 // editable refuses roles that AWS does not let anyone edit.
@@ -110,101 +219,4 @@ func editable(role iamtypes.Role) error {
 			"revoke it in Identity Center (the permission set's inline policy, or a service control policy)")
 	}
 	return nil
-}
-
-// fits reads what the role has under our policy's name, and refuses where the
-// role's inline policies would be too large together.
-func (s *session) fits(ctx context.Context, g *grant) error {
-	size := counted(g.Document)
-	pages := iam.NewListRolePoliciesPaginator(s.iam, &iam.ListRolePoliciesInput{RoleName: aws.String(g.Role)})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return fmt.Errorf("inline policies of role %s: %w", g.Role, err)
-		}
-		for _, name := range page.PolicyNames {
-			doc, err := s.policy(ctx, g.Role, name)
-			if err != nil {
-				return err
-			}
-			if name == g.Policy {
-				g.Previous = doc
-			} else if doc != nil {
-				size += counted(*doc)
-			}
-		}
-	}
-	if size > inlineLimit {
-		return incident.WithHint(&incident.RefusedError{Reason: fmt.Sprintf(
-			"the inline policies of role %s would be %d characters together, %d are allowed", g.Role, size, inlineLimit)},
-			"move one of the role's inline policies into a managed one, and plan again")
-	}
-	return nil
-}
-
-func counted(document string) int {
-	n := 0
-	for _, r := range document {
-		if !unicode.IsSpace(r) {
-			n++
-		}
-	}
-	return n
-}
-
-// policy returns an inline policy's document; nil where there is none.
-func (s *session) policy(ctx context.Context, role, name string) (*string, error) {
-	out, err := s.iam.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: aws.String(role), PolicyName: aws.String(name)})
-	if hasCode(err, "NoSuchEntity") {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("inline policy %s of role %s: %w", name, role, err)
-	}
-	// The document comes URL-encoded by RFC 3986 ("GetRolePolicy").
-	doc, err := url.PathUnescape(aws.ToString(out.PolicyDocument))
-	if err != nil {
-		return nil, fmt.Errorf("inline policy %s of role %s: %w", name, role, err)
-	}
-	return &doc, nil
-}
-
-func (s *session) putPolicy(ctx context.Context, g grant, document string) error {
-	_, err := s.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{
-		RoleName: aws.String(g.Role), PolicyName: aws.String(g.Policy), PolicyDocument: aws.String(document),
-	})
-	if err != nil {
-		return fmt.Errorf("put inline policy %s on role %s: %w", g.Policy, g.Role, err)
-	}
-	return nil
-}
-
-// restorePolicy puts back what the role had under our policy's name, mostly nothing.
-func (s *session) restorePolicy(ctx context.Context, clock incident.Clock, g grant) error {
-	now, err := s.policy(ctx, g.Role, g.Policy)
-	if err != nil {
-		return err
-	}
-	if same(now, g.Previous) {
-		return nil
-	}
-	if g.Previous != nil {
-		err = s.putPolicy(ctx, g, *g.Previous)
-	} else if _, err = s.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String(g.Role), PolicyName: aws.String(g.Policy)}); hasCode(err, "NoSuchEntity") {
-		err = nil
-	} else if err != nil {
-		err = fmt.Errorf("delete inline policy %s of role %s: %w", g.Policy, g.Role, err)
-	}
-	if err != nil {
-		return err
-	}
-	what := fmt.Sprintf("inline policy %s of role %s to be what it was", g.Policy, g.Role)
-	return incident.Poll(ctx, clock, pause, lag, what, func(ctx context.Context) (bool, error) {
-		now, err := s.policy(ctx, g.Role, g.Policy)
-		return same(now, g.Previous), err
-	})
-}
-
-func same(a, b *string) bool {
-	return a == b || a != nil && b != nil && *a == *b
 }

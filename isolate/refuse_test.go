@@ -129,7 +129,7 @@ func TestAReleaseIsRefusedAtMaxSize(t *testing.T) {
 
 func TestARoleWithoutRoomIsRefusedBeforeAnythingChanges(t *testing.T) {
 	s := newSite(t, 1)
-	filler := `{"Version":"2012-10-17","Statement":[{"Sid":"` + strings.Repeat("x", 9700) + `","Effect":"Allow","Action":"s3:Get*","Resource":"*"}]}`
+	filler := `{"Version":"2012-10-17","Statement":[{"Sid":"` + strings.Repeat("x", 9800) + `","Effect":"Allow","Action":"s3:Get*","Resource":"*"}]}`
 	must[*iam.PutRolePolicyOutput](t)(s.iam().PutRolePolicy(s.ctx, &iam.PutRolePolicyInput{
 		RoleName: aws.String(role), PolicyName: aws.String("filler"), PolicyDocument: &filler,
 	}))

@@ -32,6 +32,7 @@ func chains() []chain {
 		return link{"isolate.autoscaling", map[string]any{"strategy": strategy}}
 	}
 	deregister := func(wait bool) link { return link{"isolate.loadbalancers", map[string]any{"wait": wait}} }
+	quarantine := link{"isolate.credentials", map[string]any{"quarantine_profile": "quarantine"}}
 	deny := func(scope string) link { return link{"isolate.credentials", map[string]any{"scope": scope}} }
 	cut := link{"isolate.network", nil}
 	return []chain{
@@ -44,6 +45,7 @@ func chains() []chain {
 		{"load balancers, not waiting", []link{leave(strategyShrink), deregister(false)}},
 		{"credentials of the instance", []link{deny(scopeInstance)}},
 		{"credentials of the role", []link{deny(scopeRole)}},
+		{"credentials, another profile instead", []link{quarantine}},
 		{"network", []link{leave(strategyReplace), cut}},
 		{"network in standby", []link{leave(strategyStandby), cut}},
 		{"everything", []link{protect, leave(strategyReplace), deregister(false), deny(scopeInstance), cut}},
@@ -386,7 +388,10 @@ func TestWhateverWasIsolatedComesBack(t *testing.T) {
 			}
 		}
 		if rapid.Bool().Draw(t, "deny") {
-			links = append(links, link{"isolate.credentials", map[string]any{"scope": rapid.SampledFrom([]string{scopeInstance, scopeRole}).Draw(t, "scope")}})
+			links = append(links, link{"isolate.credentials", map[string]any{
+				"scope":              rapid.SampledFrom([]string{scopeInstance, scopeRole}).Draw(t, "scope"),
+				"quarantine_profile": rapid.SampledFrom([]string{"", "quarantine"}).Draw(t, "quarantine profile"),
+			}})
 		}
 		if left && rapid.Bool().Draw(t, "cut") {
 			links = append(links, link{"isolate.network", nil})

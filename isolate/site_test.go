@@ -150,6 +150,8 @@ type step struct {
 	proposal incident.Proposal
 	result   incident.Result
 	state    incident.StepState
+	recorded []json.RawMessage
+	held     bool // another step holds what this one shares, while it is undone
 }
 
 func (s *site) request(st *step) incident.Request {
@@ -161,6 +163,12 @@ func (s *site) request(st *step) incident.Request {
 	return incident.Request{
 		Case: incident.Case{ID: s.caseID}, Run: "r1", Step: st.name, Target: s.target, Inputs: inputs,
 		Clock: s.acct.Clock(), Progress: func(incident.Progress) {},
+		Record: func(_ context.Context, kind incident.EntryType, data any) error {
+			b, err := json.Marshal(data)
+			st.recorded = append(st.recorded, b)
+			return err
+		},
+		Recorded: func(incident.EntryType) []json.RawMessage { return st.recorded },
 	}
 }
 
@@ -231,7 +239,7 @@ func (s *site) do(name string, inputs map[string]any) *step {
 func (s *site) undoing(st *step, force bool) incident.Request {
 	req := s.request(st)
 	req.Run = "r2"
-	req.Undo = &incident.Undo{Run: "r1", Step: st.name, State: st.state, Inputs: req.Inputs, Proposal: st.proposal, Result: st.result, Force: force}
+	req.Undo = &incident.Undo{Run: "r1", Step: st.name, State: st.state, Inputs: req.Inputs, Proposal: st.proposal, Result: st.result, Force: force, Held: st.held}
 	return req
 }
 
@@ -324,18 +332,22 @@ func (s *site) stateOfBalancers() []string {
 	return lines
 }
 
+func (s *site) session() *session {
+	return &session{ec2: s.ec2(), iam: s.iam(), instance: s.target.Instance}
+}
+
 // role is the scenario's: its name is that of its profile.
 const role = "web-tier"
 
 func (s *site) stateOfRole() []string {
-	c := &session{ec2: s.ec2(), iam: s.iam(), inst: s.instance()}
+	c := s.session()
 	lines := []string{"profile: none"}
 	if a := must[*ec2types.IamInstanceProfileAssociation](s.t)(c.association(s.ctx)); a != nil {
 		lines[0] = "profile: " + profileARN(*a)
 	}
 	list := must[*iam.ListRolePoliciesOutput](s.t)(s.iam().ListRolePolicies(s.ctx, &iam.ListRolePoliciesInput{RoleName: aws.String(role)}))
 	for _, name := range list.PolicyNames {
-		doc := must[*string](s.t)(c.policy(s.ctx, role, name))
+		doc := must[*string](s.t)(c.role(role).policy(s.ctx, name))
 		lines = append(lines, "policy "+name+": "+*doc)
 	}
 	return lines

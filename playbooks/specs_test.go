@@ -14,6 +14,7 @@ var testSpecs = []incident.Spec{
 	}},
 	{Name: "isolate.credentials", Impact: incident.Disruptive, Inputs: []incident.Field{
 		{Name: "scope", Type: incident.String, Enum: []string{"instance", "role"}, Default: "instance"},
+		{Name: "quarantine_profile", Type: incident.String, Default: ""},
 	}},
 	{
 		Name: "isolate.network", Impact: incident.Disruptive,

@@ -43,6 +43,7 @@ var toRehearse = []rehearsal{
 	{name: "exfiltration, with a clean room", playbook: "exfiltration", inputs: []string{"export=false", "cleanroom=true"}},
 	{name: "contain", playbook: "contain"},
 	{name: "contain, every session of the role", playbook: "contain", inputs: []string{"credentials_scope=role"}},
+	{name: "contain, with a quarantine profile", playbook: "contain", inputs: []string{"quarantine_profile=quarantine"}},
 	{name: "contain, in standby, drained", playbook: "contain", inputs: []string{"autoscaling_strategy=standby", "wait_for_draining=true"}},
 	{name: "contain, the group one smaller", playbook: "contain", inputs: []string{"autoscaling_strategy=shrink"}},
 	{name: "contain, of an instance outside of its group", playbook: "contain", before: leaveGroup},

@@ -60,6 +60,9 @@ func (p Planner) Plan(ctx context.Context, c Case, pb Playbook, targets []Target
 	if err := unread.drop(&plan); err != nil {
 		return Plan{}, err
 	}
+	if err := p.jointly(plan); err != nil {
+		return Plan{}, err
+	}
 	plan.Digest = plan.digest()
 	return plan, nil
 }

@@ -33,6 +33,9 @@ func (p Planner) Release(ctx context.Context, s *State, targets []Target, force 
 	if err := lost.drop(&plan); err != nil {
 		return Plan{}, err
 	}
+	if err := p.jointly(plan); err != nil {
+		return Plan{}, err
+	}
 	plan.Digest = plan.digest()
 	return plan, nil
 }

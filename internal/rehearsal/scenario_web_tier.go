@@ -35,6 +35,7 @@ func webTier(w *world) error {
 	w.Alert = webAlert(w)
 	webIntrusion(w)
 	webStolenKey(w)
+	webQuarantine(w.call("iam"))
 	return nil
 }
 
@@ -281,4 +282,13 @@ func webStolenKey(w *world) {
 			By: w.IAM.Users[*name].arn(w), Key: w.Thief.Key, From: w.Thief.From, Request: w.uuid(),
 		})
 	}
+}
+
+// webQuarantine: a profile for isolated instances, which lets them talk to SSM.
+func webQuarantine(c *call) {
+	name := aws.String("quarantine")
+	must(iamCreateRole(c, &iam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: &c.IAM.Roles[webRole].Trust}))
+	must(iamAttachRolePolicy(c, &iam.AttachRolePolicyInput{RoleName: name, PolicyArn: aws.String(awsManagedPolicyStart + "AmazonSSMManagedInstanceCore")}))
+	must(iamCreateInstanceProfile(c, &iam.CreateInstanceProfileInput{InstanceProfileName: name}))
+	must(iamAddRoleToInstanceProfile(c, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: name, RoleName: name}))
 }
