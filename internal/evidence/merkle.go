@@ -5,15 +5,21 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/bits"
 )
 
 // Tree is a Merkle tree over the SHA-256 of each block of a disk, in order: RFC
 // 6962, 2.1, with those 32 bytes as a leaf's data. It is kept as the roots of the complete
-// subtrees that make it up, a few hundred bytes for any disk, and its JSON can be journaled. The zero Tree is empty.
+// subtrees that make it up, so it takes the same memory for any disk; a copy is a tree of its own,
+// and its JSON can be journaled. The zero Tree is empty.
 type Tree struct {
 	size  int64
-	roots [][sha256.Size]byte // of the complete subtrees, the largest first
+	n     int                        // complete subtrees, one for each bit that is set in size
+	roots [maxTree][sha256.Size]byte // the largest first
 }
+
+// maxTree: 2^40 blocks are 512 PiB.
+const maxTree = 40
 
 func leaf(sum [sha256.Size]byte) [sha256.Size]byte {
 	return sha256.Sum256(append([]byte{0}, sum[:]...))
@@ -36,11 +42,12 @@ func (t *Tree) Add(sum [sha256.Size]byte) { t.push(leaf(sum), 1) }
 // push appends a complete subtree over n blocks, a power of two that divides the size.
 func (t *Tree) push(root [sha256.Size]byte, n int64) {
 	for ; t.size&n != 0; n <<= 1 { // the last subtree is as large: they make one
-		root = node(t.roots[len(t.roots)-1], root)
-		t.roots = t.roots[:len(t.roots)-1]
+		t.n--
+		root = node(t.roots[t.n], root)
 		t.size -= n
 	}
-	t.roots = append(t.roots, root)
+	t.roots[t.n] = root
+	t.n++
 	t.size += n
 }
 
@@ -65,12 +72,12 @@ func (t *Tree) AddZeros(n int64) {
 
 // Root is the tree's hash, hexadecimal.
 func (t *Tree) Root() string {
-	if len(t.roots) == 0 {
+	if t.n == 0 {
 		empty := sha256.Sum256(nil)
 		return hex.EncodeToString(empty[:])
 	}
-	root := t.roots[len(t.roots)-1]
-	for i := len(t.roots) - 2; i >= 0; i-- {
+	root := t.roots[t.n-1]
+	for i := t.n - 2; i >= 0; i-- {
 		root = node(t.roots[i], root)
 	}
 	return hex.EncodeToString(root[:])
@@ -85,7 +92,7 @@ type treeJSON struct {
 // MarshalJSON writes the tree's state.
 func (t Tree) MarshalJSON() ([]byte, error) {
 	j := treeJSON{Size: t.size}
-	for _, r := range t.roots {
+	for _, r := range t.roots[:t.n] {
 		j.Roots = append(j.Roots, hex.EncodeToString(r[:]))
 	}
 	return json.Marshal(j)
@@ -97,13 +104,16 @@ func (t *Tree) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	t.size, t.roots = j.Size, nil
-	for _, s := range j.Roots {
+	if j.Size < 0 || j.Size >= 1<<maxTree || bits.OnesCount64(uint64(j.Size)) != len(j.Roots) {
+		return fmt.Errorf("a tree of %d blocks has not %d subtrees", j.Size, len(j.Roots))
+	}
+	*t = Tree{size: j.Size, n: len(j.Roots)}
+	for i, s := range j.Roots {
 		raw, err := hex.DecodeString(s)
 		if err != nil || len(raw) != sha256.Size {
 			return fmt.Errorf("%q is not a SHA-256", s)
 		}
-		t.roots = append(t.roots, [sha256.Size]byte(raw))
+		copy(t.roots[i][:], raw)
 	}
 	return nil
 }

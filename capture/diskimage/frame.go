@@ -1,0 +1,122 @@
+package diskimage
+
+import (
+	"encoding/binary"
+	"runtime"
+
+	"github.com/klauspost/compress"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/cordon-ir/cordon/internal/evidence"
+)
+
+const (
+	blockBytes = evidence.BlockBytes
+	// maxZstdBlock is the most that one Zstandard block can hold (RFC 8878, 3.1.1.2.4).
+	maxZstdBlock = 128 << 10
+	// holeBlocks of a hole share a frame: 64 MiB in 2 KiB. Whoever seeks into
+	// it decodes zeros only.
+	holeBlocks = 128
+)
+
+// Zstandard block types (RFC 8878, 3.1.1.2.2).
+const (
+	typeRaw = 0
+	typeRLE = 1
+)
+
+// appendFrameHeader begins a frame of n bytes without checksum: the block list
+// has a better one. The window is that of one block, so that decoding needs next to no memory.
+func appendFrameHeader(b []byte, n int) []byte {
+	b = binary.LittleEndian.AppendUint32(b, 0xFD2FB528) // RFC 8878, 3.1.1
+	b = append(b, 0x80, 7<<3)                           // content size in 4 bytes; a window of 128 KiB
+	return binary.LittleEndian.AppendUint32(b, uint32(n))
+}
+
+func appendBlockHeader(b []byte, kind, n int, last bool) []byte {
+	h := uint32(n<<3 | kind<<1)
+	if last {
+		h |= 1
+	}
+	return append(b, byte(h), byte(h>>8), byte(h>>16))
+}
+
+// appendRaw appends a frame that holds raw as it is.
+func appendRaw(b, raw []byte) []byte {
+	b = appendFrameHeader(b, len(raw))
+	for len(raw) > 0 {
+		n := min(len(raw), maxZstdBlock)
+		b = appendBlockHeader(b, typeRaw, n, n == len(raw))
+		b = append(b, raw[:n]...)
+		raw = raw[n:]
+	}
+	return b
+}
+
+// appendZeros appends a frame of n blocks of zeros, holeBlocks at most.
+func appendZeros(b []byte, n int) []byte {
+	left := n * blockBytes
+	b = appendFrameHeader(b, left)
+	for ; left > 0; left -= maxZstdBlock {
+		b = append(appendBlockHeader(b, typeRLE, maxZstdBlock, left == maxZstdBlock), 0)
+	}
+	return b
+}
+
+// seekTable is what makes a Zstandard file seekable
+// (https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md).
+type seekTable []frameSize
+
+// frameSize of one frame: as stored and as decompressed.
+type frameSize struct{ stored, raw uint32 }
+
+// appendTo appends the table: a skippable frame at the file's end.
+func (t seekTable) appendTo(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, 0x184D2A5E)
+	b = binary.LittleEndian.AppendUint32(b, uint32(8*len(t)+9))
+	for _, f := range t {
+		b = binary.LittleEndian.AppendUint32(b, f.stored)
+		b = binary.LittleEndian.AppendUint32(b, f.raw)
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(t)))
+	b = append(b, 0) // no checksums: the block list has SHA-256
+	return binary.LittleEndian.AppendUint32(b, 0x8F92EAB1)
+}
+
+// Encoder compresses blocks. It is safe for concurrent use.
+type Encoder struct{ z *zstd.Encoder }
+
+// NewEncoder returns an encoder for as many blocks at once as there are processors.
+func NewEncoder() (*Encoder, error) {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
+		zstd.WithWindowSize(blockBytes), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
+	return &Encoder{z}, err
+}
+
+const (
+	// Three samples of a block tell whether compressing it is worth the time.
+	samples, sampleBytes = 3, 4 << 10
+	// hardly compressible: compress.Estimate gives encrypted, compressed and
+	// random data less, text and machine code several times as much.
+	hardly = 0.1
+)
+
+// Frame encodes a block into dst. It returns nil where the block is better
+// stored as it is. The same block gives the same frame.
+func (e *Encoder) Frame(dst, block []byte) []byte {
+	worth := len(block) < samples*sampleBytes
+	for i := range samples {
+		if worth {
+			break
+		}
+		at := i * (len(block) - sampleBytes) / (samples - 1)
+		worth = compress.Estimate(block[at:at+sampleBytes]) > hardly
+	}
+	if !worth {
+		return nil
+	}
+	if frame := e.z.EncodeAll(block, dst[:0]); len(frame) < len(block) {
+		return frame
+	}
+	return nil
+}
