@@ -17,6 +17,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing/types"
 	"golang.org/x/sync/errgroup"
@@ -47,6 +49,7 @@ var toRehearse = []rehearsal{
 	{name: "contain, in standby, drained", playbook: "contain", inputs: []string{"autoscaling_strategy=standby", "wait_for_draining=true"}},
 	{name: "contain, the group one smaller", playbook: "contain", inputs: []string{"autoscaling_strategy=shrink"}},
 	{name: "contain, of an instance outside of its group", playbook: "contain", before: leaveGroup},
+	{name: "contain, of an instance that reaches other networks", playbook: "contain", before: joinTransit},
 	{name: "capture", playbook: "capture"},
 	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
 	{name: "capture, without a lock", playbook: "capture", inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
@@ -166,6 +169,42 @@ func leaveGroup(account *simulated.Account) error {
 	}
 	_, err = classic.RegisterInstancesWithLoadBalancer(ctx, &elb.RegisterInstancesWithLoadBalancerInput{
 		LoadBalancerName: found.LoadBalancerDescriptions[0].LoadBalancerName, Instances: []elbtypes.Instance{{InstanceId: &alert.Instance}},
+	})
+	return err
+}
+
+// joinTransit attaches the suspected instance's network to a transit gateway, and
+// sends what AWS's own list of addresses names through it.
+func joinTransit(account *simulated.Account) error {
+	ctx, alert := context.Background(), account.Alert()
+	client := ec2.NewFromConfig(account.Config(alert.Region))
+	found, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{alert.Instance}})
+	if err != nil {
+		return err
+	}
+	primary, second := found.Reservations[0].Instances[0].NetworkInterfaces[0], found.Reservations[0].Instances[0].NetworkInterfaces[1]
+	gateway, err := client.CreateTransitGateway(ctx, &ec2.CreateTransitGatewayInput{})
+	if err != nil {
+		return err
+	}
+	if _, err := client.CreateTransitGatewayVpcAttachment(ctx, &ec2.CreateTransitGatewayVpcAttachmentInput{
+		TransitGatewayId: gateway.TransitGateway.TransitGatewayId, VpcId: primary.VpcId, SubnetIds: []string{*second.SubnetId},
+	}); err != nil {
+		return err
+	}
+	tables, err := client.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{
+		Filters: []ec2types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{*primary.SubnetId}}},
+	})
+	if err != nil {
+		return err
+	}
+	lists, err := client.DescribeManagedPrefixLists(ctx, &ec2.DescribeManagedPrefixListsInput{})
+	if err != nil {
+		return err
+	}
+	_, err = client.CreateRoute(ctx, &ec2.CreateRouteInput{
+		RouteTableId: tables.RouteTables[0].RouteTableId, TransitGatewayId: gateway.TransitGateway.TransitGatewayId,
+		DestinationPrefixListId: lists.PrefixLists[0].PrefixListId,
 	})
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 func (ops operations) ec2Reach() {
 	ec2On(ops, ec2DescribeManagedPrefixLists)
+	ec2On(ops, ec2GetManagedPrefixListEntries)
 }
 
 // awsList is one of AWS's own lists of addresses.
@@ -42,4 +43,16 @@ func ec2DescribeManagedPrefixLists(c *call, in *ec2.DescribeManagedPrefixListsIn
 		})
 	}
 	return out, nil
+}
+
+// ec2GetManagedPrefixListEntries: API_GetManagedPrefixListEntries. AWS's own lists
+// have one entry each here, of the kind that they have (ip-ranges.json).
+func ec2GetManagedPrefixListEntries(c *call, in *ec2.GetManagedPrefixListEntriesInput) (*ec2.GetManagedPrefixListEntriesOutput, error) {
+	id := aws.ToString(in.PrefixListId)
+	for service, cidr := range map[string]string{".s3": "3.5.136.0/22", ".dynamodb": "52.94.5.0/24"} {
+		if prefixList(service) == id {
+			return &ec2.GetManagedPrefixListEntriesOutput{Entries: []types.PrefixListEntry{{Cidr: aws.String(cidr)}}}, nil
+		}
+	}
+	return nil, apiError("InvalidPrefixListID.NotFound", "The prefix list ID '"+id+"' does not exist")
 }

@@ -143,7 +143,7 @@ func (f *nic) leadNAT(w *way) {
 func (f *nic) leadTransit(w *way) {
 	var subnets []string
 	for _, a := range f.vpc.Attachments {
-		if aws.ToString(a.TransitGatewayId) == w.Via && a.State != ec2types.TransitGatewayAttachmentStateDeleted {
+		if aws.ToString(a.TransitGatewayId) == w.Via && attached(a.State) {
 			subnets = append(subnets, a.SubnetIds...)
 		}
 	}
@@ -156,6 +156,15 @@ func (f *nic) leadTransit(w *way) {
 	}
 	w.unfiltered = slices.Contains(subnets, f.subnet)
 	f.edges(w, subnets, "the attachment of "+w.Via)
+}
+
+// attached: in every other state something may pass.
+func attached(s ec2types.TransitGatewayAttachmentState) bool {
+	switch s {
+	case ec2types.TransitGatewayAttachmentStateDeleted, ec2types.TransitGatewayAttachmentStateFailed, ec2types.TransitGatewayAttachmentStateRejected:
+		return false
+	}
+	return true
 }
 
 // leadAppliance: a route to an interface, or to a Gateway Load Balancer endpoint.
