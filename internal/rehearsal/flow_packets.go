@@ -21,3 +21,13 @@ type packet struct {
 	Bytes    int64
 	Accepted bool
 }
+
+// beaconBytes is the size of every packet here.
+const beaconBytes = 120
+
+func (j *journey) record(n *networkInterface, egress, accepted bool) {
+	j.w.observed(packet{
+		At: j.at, Flow: j.f.Name, Interface: n.ID, Egress: egress, Src: j.src, Dst: j.dst,
+		Protocol: j.protocol(), Bytes: beaconBytes, Accepted: accepted,
+	})
+}

@@ -20,6 +20,8 @@ type Overview struct {
 	Snapshots []string           `json:"snapshots"`
 	Images    []string           `json:"images"`
 	Stacks    []string           `json:"stacks"`
+	// Flows are the connections of the scenario, the intruder's and the neighbours'.
+	Flows []FlowOverview `json:"flows,omitempty"`
 	// Intruder says how far somebody gets with stolen credentials of a role, Thief
 	// with a user's access key.
 	Intruder string `json:"intruder,omitempty"`
@@ -88,6 +90,9 @@ func (w *world) overview() Overview {
 	}
 	if w.Thief != nil {
 		o.Thief = w.Thief.String()
+	}
+	for _, f := range w.Traffic {
+		o.Flows = append(o.Flows, w.flowOverview(f))
 	}
 	for _, s := range inOrder(w.EC2.Snapshots) {
 		if s.Owner == w.Account {
@@ -180,6 +185,7 @@ func (o Overview) String() string {
 			fmt.Fprintf(&b, "  %s: %s\n", l.what, strings.Join(l.ids, ", "))
 		}
 	}
+	o.writeFlows(&b)
 	for _, s := range []string{o.Intruder, o.Thief} {
 		if s != "" {
 			fmt.Fprintf(&b, "  intruder: %s\n", s)

@@ -28,6 +28,10 @@ func scenarios() []scenario {
 		Scenario: Scenario{Name: "web-tier", Summary: "a web server in an Auto Scaling group, behind two load balancers, runs a web shell"},
 		start:    time.Date(2026, 3, 14, 3, 0, 0, 0, time.UTC),
 		build:    webTier,
+	}, {
+		Scenario: Scenario{Name: "reverse-shells", Summary: "a build server with three interfaces, held over every path its network has"},
+		start:    time.Date(2026, 5, 9, 22, 0, 0, 0, time.UTC),
+		build:    reverseShells,
 	}}
 }
 

@@ -126,11 +126,8 @@ const webRole = "web-tier"
 // webRoles: the web servers share one role through one profile. The responder's
 // role and the service-linked one are there as in any account.
 func webRoles(c *call) {
-	trust := func(service string) *string {
-		return aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + service + `"},"Action":"sts:AssumeRole"}]}`)
-	}
 	role, config := aws.String(webRole), aws.String("app-config")
-	must(iamCreateRole(c, &iam.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: trust("ec2.amazonaws.com")}))
+	must(iamCreateRole(c, &iam.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: trustOf("ec2.amazonaws.com")}))
 	must(iamPutRolePolicy(c, &iam.PutRolePolicyInput{RoleName: role, PolicyName: config, PolicyDocument: aws.String(
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject","s3:ListBucket"],"Resource":["arn:aws:s3:::shop-config-` + c.Account + `","arn:aws:s3:::shop-config-` + c.Account + `/*"]}]}`)}))
 	must(iamAttachRolePolicy(c, &iam.AttachRolePolicyInput{RoleName: role, PolicyArn: aws.String(awsManagedPolicyStart + "AmazonSSMManagedInstanceCore")}))
@@ -138,10 +135,15 @@ func webRoles(c *call) {
 	must(iamAddRoleToInstanceProfile(c, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: role, RoleName: role}))
 	must(iamCreateRole(c, &iam.CreateRoleInput{
 		RoleName: aws.String("AWSServiceRoleForAutoScaling"), Path: aws.String("/aws-service-role/autoscaling.amazonaws.com/"),
-		AssumeRolePolicyDocument: trust("autoscaling.amazonaws.com"),
+		AssumeRolePolicyDocument: trustOf("autoscaling.amazonaws.com"),
 	}))
 	must(iamCreateRole(c, &iam.CreateRoleInput{RoleName: aws.String("responder"), AssumeRolePolicyDocument: aws.String(
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + c.Account + `:root"},"Action":"sts:AssumeRole"}]}`)}))
+}
+
+// trustOf lets a service assume a role.
+func trustOf(service string) *string {
+	return aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + service + `"},"Action":"sts:AssumeRole"}]}`)
 }
 
 // webBuckets: the evidence bucket has Object Lock, and so versions.

@@ -17,8 +17,10 @@ type world struct {
 	Suspect  string `json:"suspect"`
 	Alert    Alert  `json:"alert"`
 
-	Intruder *intruder `json:"intruder,omitempty"`
-	Thief    *keyThief `json:"thief,omitempty"`
+	Intruder  *intruder `json:"intruder,omitempty"`
+	Traffic   []*flow   `json:"traffic,omitempty"`
+	Thief     *keyThief `json:"thief,omitempty"`
+	Behaviour Behaviour `json:"behaviour,omitzero"`
 
 	Now         time.Time `json:"now"`              // of the last call
 	Caller      string    `json:"caller"`           // ARN
@@ -105,6 +107,7 @@ func (w *world) live() bool {
 	changed = w.ELB.tick(w) || changed
 	changed = w.Classic.tick(w) || changed
 	changed = w.AutoScaling.tick(w) || changed
+	changed = w.tickFlows() || changed
 	changed = w.Thief.tick(w) || changed
 	return w.Intruder.tick(w) || changed
 }
