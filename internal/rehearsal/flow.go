@@ -29,13 +29,13 @@ type flow struct {
 	Tracks map[string]track `json:"tracks,omitempty"`
 
 	State   flowStatus `json:"state"`
-	Since   time.Time `json:"since"` // in this state
-	Next    time.Time `json:"next"`  // beacon, or try to open it
-	Last    time.Time `json:"last"`  // beacon that was answered
-	Missed  int       `json:"missed,omitempty"`
-	Reason  string    `json:"reason,omitempty"` // what stopped the first packet missed
-	Cuts    int       `json:"cuts,omitempty"`
-	Refused int       `json:"refused,omitempty"` // tries to open it since it was cut
+	Since   time.Time  `json:"since"` // in this state
+	Next    time.Time  `json:"next"`  // beacon, or try to open it
+	Last    time.Time  `json:"last"`  // beacon that was answered
+	Missed  int        `json:"missed,omitempty"`
+	Reason  string     `json:"reason,omitempty"` // what stopped the first packet missed
+	Cuts    int        `json:"cuts,omitempty"`
+	Refused int        `json:"refused,omitempty"` // tries to open it since it was cut
 }
 
 type flowStatus string
