@@ -35,46 +35,47 @@ const (
 
 // Path is one way between an interface and one kind of far end.
 type Path struct {
-	Interface string // eni-…
-	Device    int32
-	Kind      Kind
+	Interface string `json:"interface"` // eni-…
+	Device    int32  `json:"device_index"`
+	Kind      Kind   `json:"kind"`
 	// Via is what it passes: a gateway's or endpoint's ID, a subnet's for
 	// SameSubnet and OtherSubnet (the ACL's, where several subnets share one: what
 	// passes is the same for all of them), the service's name for Service.
-	Via string
+	Via string `json:"via"`
 	// To are the routed destinations: CIDR blocks and prefix lists, with commas.
-	To string
+	To string `json:"to,omitempty"`
 	// Local are the interface's own addresses on this path, as the far end's edge
 	// sees them: private IPv4, or IPv6.
-	Local []netip.Addr
+	Local []netip.Addr `json:"local,omitempty"`
 	// Delegated are the prefixes that AWS has given to the interface whole: every
 	// address in them is the instance's own.
-	Delegated []netip.Prefix
+	Delegated []netip.Prefix `json:"delegated,omitempty"`
 	// Public is the public IPv4 address in front of Local; zero for none.
-	Public netip.Addr
+	Public netip.Addr `json:"public,omitzero"`
 	// Edges are the subnets at the far end whose ACLs this path crosses with the
 	// instance as the remote side. Empty: no ACL can single the instance out.
-	Edges []Edge
+	Edges []Edge `json:"edges,omitempty"`
 	// In and Out say whether a new connection can be opened towards, and from, the
 	// instance as things are.
-	In, Out Verdict
+	In  Verdict `json:"in"`
+	Out Verdict `json:"out"`
 	// Tracked: flows open before a change of groups live on after it, or may.
 	// False only where AWS documents that every flow of the path is untracked.
-	Tracked bool
+	Tracked bool `json:"tracked"`
 	// Note is what else is known of the far end: the load balancers in it.
-	Note string
+	Note string `json:"note,omitempty"`
 }
 
 // Edge is a subnet at the far end and its ACL.
 type Edge struct {
-	Subnet string
-	ACL    string
+	Subnet string `json:"subnet"`
+	ACL    string `json:"acl"`
 }
 
 // Verdict is whether packets of a direction can pass, and what decides.
 type Verdict struct {
-	Open   bool
-	Reason string // what lets them pass, or the first thing that stops them
+	Open   bool   `json:"open"`
+	Reason string `json:"reason"` // what lets them pass, or the first thing that stops them
 }
 
 // Measure is a way to cut paths, from narrow to wide.
@@ -100,17 +101,17 @@ const (
 
 // Choice is what becomes of one path.
 type Choice struct {
-	Path Path
+	Path Path `json:"path"`
 	// Measures that bear on the path, Groups first.
-	Measures []Measure
+	Measures []Measure `json:"measures,omitempty"`
 	// Cut: connections that are open now end too. False: they live on until idle
 	// for the interface's timeout. It is what AWS documents, or Reason says that it does not.
-	Cut bool
+	Cut bool `json:"cut"`
 	// Allowed: left open on purpose, by the allow-list.
-	Allowed bool
+	Allowed bool `json:"allowed,omitempty"`
 	// Reason: why it is not cut, why a narrower measure was not to be had (a full
 	// ACL, another account's), or what AWS does not document.
-	Reason string
+	Reason string `json:"reason,omitempty"`
 }
 
 // Deny is one pair of ACL entries, in and out.
