@@ -2,6 +2,7 @@ package reach_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -135,4 +136,53 @@ func TestATransitGatewayIsFoundWithAndWithoutPermission(t *testing.T) {
 	if _, err := readErr(t, a); err == nil || !strings.Contains(err.Error(), "route tables") {
 		t.Errorf("without the route tables: %v", err)
 	}
+}
+
+// The scenario has a connection of the intruder's on every sort of path: each path is found,
+// and auto cuts each but the one to the neighbour in the same subnet.
+func TestEveryReverseShellHasAPathAndAutoCutsAllButOne(t *testing.T) {
+	a := account(t, "reverse-shells")
+	d, err := read(t, a).Decide(reach.Wish{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	flows, err := a.Flows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open []string
+	for _, f := range flows {
+		if f.Of != "suspect" {
+			continue
+		}
+		i := slices.IndexFunc(d.Choices, func(c reach.Choice) bool { return carries(c.Path, f) })
+		if i < 0 {
+			t.Errorf("%s: no path %s through %s of %s", f.Name, f.Path, f.Via, f.Interface)
+			continue
+		}
+		if !d.Choices[i].Cut {
+			open = append(open, f.Name)
+		}
+	}
+	if !slices.Equal(open, []string{"pivot-same-subnet"}) {
+		t.Errorf("open: %v, want the neighbour in the same subnet only", open)
+	}
+	if len(d.Irreversible) != 1 {
+		t.Errorf("irreversible: %v, want the automatic address", d.Irreversible)
+	}
+}
+
+// carries reports whether a connection of the account is on the path.
+func carries(p reach.Path, f rehearsal.FlowOverview) bool {
+	local, err := netip.ParseAddrPort(f.Local)
+	if err != nil || p.Interface != f.Interface || !slices.Contains(p.Local, local.Addr()) {
+		return false
+	}
+	switch reach.Kind(f.Path) {
+	case reach.SameSubnet:
+		return p.Kind == reach.SameSubnet
+	case reach.OtherSubnet, "load-balancer":
+		return p.Kind == reach.OtherSubnet && slices.ContainsFunc(p.Edges, func(e reach.Edge) bool { return e.Subnet == f.Via })
+	}
+	return p.Kind == reach.Kind(f.Path) && p.Via == f.Via
 }
