@@ -20,6 +20,7 @@ func Actions(configs func(ctx context.Context, t incident.Target) (aws.Config, e
 		&autoscalingGroup{configs},
 		&loadBalancers{configs},
 		&credentials{configs},
+		&accessKey{configs},
 		&network{configs},
 	}
 }
@@ -29,6 +30,7 @@ var (
 	_ incident.Reverter = (*autoscalingGroup)(nil)
 	_ incident.Reverter = (*loadBalancers)(nil)
 	_ incident.Reverter = (*credentials)(nil)
+	_ incident.Reverter = (*accessKey)(nil)
 	_ incident.Reverter = (*network)(nil)
 )
 

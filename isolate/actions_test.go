@@ -36,7 +36,7 @@ func TestEverySpecIsComplete(t *testing.T) {
 				}
 			}
 			for _, f := range s.Inputs {
-				if f.Description == "" || f.Default == nil {
+				if f.Description == "" || f.Default == nil && !f.Required {
 					t.Errorf("input %s: no description or default", f.Name)
 				}
 			}

@@ -84,12 +84,6 @@ func (g grant) byTime() bool {
 	return g.Policy != "" && g.Policy[len(g.Policy)-len(policySessions):] == policySessions
 }
 
-// revoked is what the step set: as an entry of its own, before the policy is
-// put, so that a resumed try puts the same, and as Result.Applied.
-type revoked struct {
-	Before time.Time `json:"issued_before,omitzero"`
-}
-
 // session is an instance and what gives it credentials now.
 type session struct {
 	ec2      *ec2.Client
@@ -251,7 +245,7 @@ func (s *session) room(ctx context.Context, g *grant) error {
 // fits refuses where the deny of so many instances has no room.
 func (p principal) fits(g grant, instances int) error {
 	if g.byTime() {
-		return p.tooLarge(g.Others, counted(revocation{Before: time.Unix(0, 0)}.document(0)), hintMove)
+		return p.tooLarge(g.Others, sizeOfTime, hintMove)
 	}
 	return p.tooLarge(g.Others, smallest(instances), "use scope role, which has one deny for all sessions of the role whatever their number; or "+hintMove)
 }
@@ -292,11 +286,6 @@ func (a *credentials) PlanJoint(proposals []incident.Proposal) error {
 	return nil
 }
 
-func notOurs(p principal, policy string, err error) error {
-	return incident.WithHint(&incident.RefusedError{Reason: fmt.Sprintf("inline policy %s of %s is not what cordon put there: %v", policy, p, err)},
-		"find out who wrote it; rename or delete it, and plan again")
-}
-
 // stillValid is what the deny does not reach.
 func stillValid() []incident.Exposure {
 	return []incident.Exposure{
@@ -328,7 +317,11 @@ func (a *credentials) Apply(ctx context.Context, req incident.Request, p inciden
 	}
 	set := revoked{}
 	if before.byTime() {
-		if set, err = s.moment(ctx, req, changed); err != nil {
+		set, err = moment(ctx, req, changed, func() (time.Time, error) {
+			err := s.settle(ctx, req.Clock)
+			return s.seen, err
+		})
+		if err != nil {
 			return incident.Result{}, err
 		}
 	}
@@ -344,57 +337,6 @@ func (a *credentials) Apply(ctx context.Context, req incident.Request, p inciden
 	result := incident.Result{Outputs: map[string]any{"role": before.Role, "policy": before.Policy}}
 	result.Applied, err = record(set)
 	return result, err
-}
-
-// moment is the time before which sessions are denied: after the profile has
-// gone for good, so that none handed out through it is newer. A try after a crash
-// takes that of the one before, unless the profile had come back.
-func (s *session) moment(ctx context.Context, req incident.Request, changed bool) (revoked, error) {
-	if tried := req.Recorded(incident.EntryStepRecord); len(tried) > 0 && !changed {
-		return recall[revoked](tried[len(tried)-1])
-	}
-	if err := s.settle(ctx, req.Clock); err != nil {
-		return revoked{}, err
-	}
-	now := req.Clock.Now()
-	if !s.seen.IsZero() {
-		now = s.seen // a workstation's clock that is late would leave sessions out
-	}
-	set := revoked{Before: wholeSecond(now)}
-	return set, req.Record(ctx, incident.EntryStepRecord, set)
-}
-
-// revise reads cordon's deny, changes it, and puts it where that changes anything.
-// Steps that share the policy take turns (Proposal.Shared), so nobody writes in
-// between. Room is what the policy may take; one that shrinks never takes more
-// than it did.
-func (p principal) revise(ctx context.Context, clock incident.Clock, policy string, room int, change func(revocation) revocation) error {
-	document, err := p.policy(ctx, policy)
-	if err != nil {
-		return err
-	}
-	now, err := parseRevocation(document)
-	if err != nil {
-		return notOurs(p, policy, err)
-	}
-	next := change(now)
-	if next.empty() {
-		if document == nil {
-			return nil
-		}
-		return p.remove(ctx, clock, policy)
-	}
-	if document != nil && len(next.Instances) < len(now.Instances) {
-		room = counted(*document)
-	}
-	text, least := next.document(room), next.encode(false)
-	if document != nil && *document == text {
-		return nil
-	}
-	if err = p.put(ctx, policy, text); text != least && hasCode(err, "LimitExceeded") {
-		return p.put(ctx, policy, least) // the room was taken since it was measured
-	}
-	return err
 }
 
 // Verify reads the association and the policy back.

@@ -54,27 +54,6 @@ func (a *credentials) planRevert(ctx context.Context, req incident.Request) (inc
 	return p, s, before, err
 }
 
-// drift compares what a deny does to the instance, or by its time, now with
-// what a step set (change.After) and with the state before.
-func (p principal) drift(ctx context.Context, policy string, change incident.Change, denied bool, instance string) (incident.Drift, error) {
-	d := incident.Drift{Resource: change.Resource, What: change.What, Before: change.Before, Set: change.After, Now: change.Before}
-	if denied {
-		d.Before = d.Set // for another step of the case, which undoes it
-	}
-	document, err := p.policy(ctx, policy)
-	if err != nil {
-		return d, err
-	}
-	now, err := parseRevocation(document)
-	switch {
-	case err != nil:
-		d.Now = err.Error()
-	case now.denies(instance) || !now.Before.IsZero():
-		d.Now = d.Set
-	}
-	return d, nil
-}
-
 // Revert takes the deny off first: a session that starts before would be
 // denied. Then the profile comes back.
 func (a *credentials) Revert(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
@@ -100,19 +79,4 @@ func (a *credentials) Revert(ctx context.Context, req incident.Request, _ incide
 		return incident.Result{}, s.associate(ctx, req.Clock, before.Profile)
 	}
 	return incident.Result{}, nil
-}
-
-// restore is revise for a release. What someone else wrote into the policy is drift, and
-// goes with it where that is forced, unless other steps hold the policy still.
-func (p principal) restore(ctx context.Context, req incident.Request, policy string, change func(revocation) revocation) error {
-	document, err := p.policy(ctx, policy)
-	if err != nil {
-		return err
-	}
-	if _, err := parseRevocation(document); err != nil && req.Undo.Held {
-		return nil
-	} else if err != nil {
-		return p.remove(ctx, req.Clock, policy)
-	}
-	return p.revise(ctx, req.Clock, policy, 0, change)
 }

@@ -41,6 +41,9 @@ func TestNoActionPlansForAnInstanceThatIsNotThere(t *testing.T) {
 		s := newSite(t, 1)
 		s.target.Instance = id
 		for name := range s.acts {
+			if name == "isolate.access-key" {
+				continue // it works on the account
+			}
 			if _, err := s.plan(name, nil); !errors.Is(err, errGone) {
 				t.Errorf("%s: %v", name, err)
 			} else {
@@ -59,6 +62,9 @@ func TestNoActionPlansForATerminatedInstance(t *testing.T) {
 	s := newSite(t, 1)
 	s.terminate()
 	for name := range s.acts {
+		if name == "isolate.access-key" {
+			continue // it works on the account
+		}
 		if _, err := s.plan(name, nil); !errors.Is(err, errGone) {
 			t.Errorf("%s: %v", name, err)
 		} else {

@@ -33,6 +33,7 @@ func chains() []chain {
 	}
 	deregister := func(wait bool) link { return link{"isolate.loadbalancers", map[string]any{"wait": wait}} }
 	quarantine := link{"isolate.credentials", map[string]any{"quarantine_profile": "quarantine"}}
+	key := link{"isolate.access-key", map[string]any{"user": user}}
 	deny := func(scope string) link { return link{"isolate.credentials", map[string]any{"scope": scope}} }
 	cut := link{"isolate.network", nil}
 	return []chain{
@@ -46,6 +47,7 @@ func chains() []chain {
 		{"credentials of the instance", []link{deny(scopeInstance)}},
 		{"credentials of the role", []link{deny(scopeRole)}},
 		{"credentials, another profile instead", []link{quarantine}},
+		{"an access key", []link{key}},
 		{"network", []link{leave(strategyReplace), cut}},
 		{"network in standby", []link{leave(strategyStandby), cut}},
 		{"everything", []link{protect, leave(strategyReplace), deregister(false), deny(scopeInstance), cut}},
@@ -247,7 +249,7 @@ func TestKilledAtEveryChange(t *testing.T) {
 					s := newSite(t, 1)
 					killed := s.killedRun(c.steps, n, after)
 					again = again || killed
-					if c.name != "credentials of the role" { // its document names a time
+					if c.name != "credentials of the role" && c.name != "an access key" { // its document names a time
 						s.same(isolated, s.state(), fmt.Sprintf("killed at change %d (after: %v) and resumed", n, after))
 					}
 				}

@@ -94,6 +94,9 @@ func smallest(instances int) int {
 	return counted(revocation{Instances: slices.Repeat([]string{one}, instances)}.encode(false))
 }
 
+// sizeOfTime is what a deny by time takes.
+var sizeOfTime = counted(revocation{Before: time.Unix(0, 0)}.encode(false))
+
 // empty: nothing is denied, the policy is not needed.
 func (r revocation) empty() bool { return len(r.Instances) == 0 && r.Before.IsZero() }
 
@@ -163,4 +166,16 @@ func (r revocation) says(instance string) string {
 		return "denies everything to sessions issued before " + r.Before.UTC().Format(time.RFC3339)
 	}
 	return fmt.Sprintf("denies everything to sessions of %s and %d other instances", instance, len(r.without(instance).Instances))
+}
+
+// shown is what a policy denies where it is not what was put.
+func (r revocation) shown(err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case r.Before.IsZero():
+		return "no deny by time"
+	default:
+		return r.says("")
+	}
 }

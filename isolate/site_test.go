@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -160,6 +161,9 @@ func (s *site) request(st *step) incident.Request {
 		inputs[f.Name] = f.Default
 	}
 	maps.Copy(inputs, st.inputs)
+	if st.name == "isolate.access-key" && inputs["access_key_id"] == nil {
+		inputs["access_key_id"] = s.stolenKey()
+	}
 	return incident.Request{
 		Case: incident.Case{ID: s.caseID}, Run: "r1", Step: st.name, Target: s.target, Inputs: inputs,
 		Clock: s.acct.Clock(), Progress: func(incident.Progress) {},
@@ -287,7 +291,7 @@ func must[T any](t tester) func(T, error) T {
 // one line an attribute.
 func (s *site) state() string {
 	s.t.Helper()
-	lines := slices.Concat(s.stateOfInstance(), s.stateOfNetwork(), s.stateOfBalancers(), s.stateOfRole())
+	lines := slices.Concat(s.stateOfInstance(), s.stateOfNetwork(), s.stateOfBalancers(), s.stateOfRole(), s.stateOfUser())
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
@@ -349,6 +353,29 @@ func (s *site) stateOfRole() []string {
 	for _, name := range list.PolicyNames {
 		doc := must[*string](s.t)(c.role(role).policy(s.ctx, name))
 		lines = append(lines, "policy "+name+": "+*doc)
+	}
+	return lines
+}
+
+// user is the scenario's, whose access key the intruder has.
+const user = "shop-deploy"
+
+func (s *site) keyring() *keyring { return &keyring{iam: s.iam(), user: user} }
+
+// stolenKey is the ID of that key.
+func (s *site) stolenKey() string {
+	s.t.Helper()
+	return *must[[]iamtypes.AccessKeyMetadata](s.t)(s.keyring().keys(s.ctx))[0].AccessKeyId
+}
+
+func (s *site) stateOfUser() []string {
+	var lines []string
+	for _, k := range must[[]iamtypes.AccessKeyMetadata](s.t)(s.keyring().keys(s.ctx)) {
+		lines = append(lines, fmt.Sprintf("access key %s: %s", *k.AccessKeyId, k.Status))
+	}
+	p := s.keyring().principal()
+	for _, name := range must[[]string](s.t)(p.names(s.ctx)) {
+		lines = append(lines, "policy "+name+" of the user: "+*must[*string](s.t)(p.policy(s.ctx, name)))
 	}
 	return lines
 }

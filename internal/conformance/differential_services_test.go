@@ -6,6 +6,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -16,6 +17,7 @@ func serviceScenarios() []scenario {
 		{"roles", roles},
 		{"role policies", rolePolicies},
 		{"managed policies", managedPolicies},
+		{"users and access keys", users},
 		{"instance profiles", instanceProfiles},
 		{"keys", keys},
 		{"callers and parameters", callers},
@@ -72,6 +74,36 @@ func rolePolicies(l *lane) {
 	do(l, l.iam.DeleteRolePolicy, &iam.DeleteRolePolicyInput{RoleName: role, PolicyName: name})
 	put(role, denyAll)
 	do(l, l.iam.DeleteRole, &iam.DeleteRoleInput{RoleName: role}) // it still has a policy
+}
+
+func users(l *lane) {
+	name, absent, policy := aws.String("diff-user"), aws.String("diff-absent"), aws.String("deny")
+	must(l, l.iam.CreateUser, &iam.CreateUserInput{UserName: name})
+	do(l, l.iam.CreateUser, &iam.CreateUserInput{UserName: name})
+	do(l, l.iam.GetUser, &iam.GetUserInput{UserName: name})
+	do(l, l.iam.GetUser, &iam.GetUserInput{UserName: absent})
+	put := func(user *string, document string) {
+		do(l, l.iam.PutUserPolicy, &iam.PutUserPolicyInput{UserName: user, PolicyName: policy, PolicyDocument: &document})
+	}
+	put(absent, denyAll)
+	put(name, "{not JSON")
+	put(name, denyAll)
+	put(name, denyAll)
+	do(l, l.iam.GetUserPolicy, &iam.GetUserPolicyInput{UserName: name, PolicyName: policy})
+	do(l, l.iam.GetUserPolicy, &iam.GetUserPolicyInput{UserName: name, PolicyName: absent})
+	do(l, l.iam.ListUserPolicies, &iam.ListUserPoliciesInput{UserName: name})
+	key := l.call("access key", must(l, l.iam.CreateAccessKey, &iam.CreateAccessKeyInput{UserName: name}).AccessKey.AccessKeyId)
+	do(l, l.iam.GetAccessKeyLastUsed, &iam.GetAccessKeyLastUsedInput{AccessKeyId: &key})
+	do(l, l.iam.UpdateAccessKey, &iam.UpdateAccessKeyInput{UserName: name, AccessKeyId: &key, Status: iamtypes.StatusTypeInactive})
+	do(l, l.iam.UpdateAccessKey, &iam.UpdateAccessKeyInput{UserName: name, AccessKeyId: aws.String("AKIANOSUCHKEYATALL"), Status: iamtypes.StatusTypeInactive})
+	do(l, l.iam.ListAccessKeys, &iam.ListAccessKeysInput{UserName: name})
+	do(l, l.iam.DeleteUser, &iam.DeleteUserInput{UserName: name}) // it still has a key and a policy
+	do(l, l.iam.DeleteAccessKey, &iam.DeleteAccessKeyInput{UserName: name, AccessKeyId: &key})
+	do(l, l.iam.DeleteAccessKey, &iam.DeleteAccessKeyInput{UserName: name, AccessKeyId: &key})
+	do(l, l.iam.DeleteUserPolicy, &iam.DeleteUserPolicyInput{UserName: name, PolicyName: policy})
+	do(l, l.iam.DeleteUserPolicy, &iam.DeleteUserPolicyInput{UserName: name, PolicyName: policy})
+	do(l, l.iam.DeleteUser, &iam.DeleteUserInput{UserName: name})
+	do(l, l.iam.DeleteUser, &iam.DeleteUserInput{UserName: name})
 }
 
 func managedPolicies(l *lane) {

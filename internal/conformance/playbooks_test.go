@@ -38,10 +38,10 @@ func (r *responder) isolated() {
 	}
 	r.expect("its instance profile", []string{}, "IamInstanceProfileAssociations",
 		"ec2", "describe-iam-instance-profile-associations", "--filters", "Name=instance-id,Values="+id)
-	r.expect("the role's policies", []string{"app-config", "cordon-" + testCase + "-" + id}, "sort(PolicyNames)",
+	r.expect("the role's policies", []string{"app-config", "cordon-" + testCase + "-instances"}, "sort(PolicyNames)",
 		"iam", "list-role-policies", "--role-name", r.w.Role)
 	r.expect("what the role is denied", [][]string{{"Deny", "*"}}, "PolicyDocument.Statement[?Condition.ArnEquals != null || Condition.ArnLike != null].[Effect, Action]",
-		"iam", "get-role-policy", "--role-name", r.w.Role, "--policy-name", "cordon-"+testCase+"-"+id)
+		"iam", "get-role-policy", "--role-name", r.w.Role, "--policy-name", "cordon-"+testCase+"-instances")
 	r.cutOff()
 }
 

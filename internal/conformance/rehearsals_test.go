@@ -21,6 +21,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"golang.org/x/sync/errgroup"
 
 	simulated "github.com/cordon-ir/cordon/internal/rehearsal"
@@ -32,9 +33,10 @@ type rehearsal struct {
 	name     string
 	playbook string
 	inputs   []string
-	before   func(*simulated.Account) error // what happens before the alert; nil: nothing
-	killed   bool                           // and resumed, again and again
-	export   []byte                         // of its case's journal, reads included
+	before   func(*simulated.Account) error             // what happens before the alert; nil: nothing
+	found    func(*simulated.Account) ([]string, error) // inputs that only the account tells; nil: none
+	killed   bool                                       // and resumed, again and again
+	export   []byte                                     // of its case's journal, reads included
 }
 
 // toRehearse are every shipped playbook, and each input that makes other requests.
@@ -50,6 +52,7 @@ var toRehearse = []rehearsal{
 	{name: "contain, the group one smaller", playbook: "contain", inputs: []string{"autoscaling_strategy=shrink"}},
 	{name: "contain, of an instance outside of its group", playbook: "contain", before: leaveGroup},
 	{name: "contain, of an instance that reaches other networks", playbook: "contain", before: joinTransit},
+	{name: "an access key", playbook: "testdata/access-key.yaml", found: stolenKey},
 	{name: "capture", playbook: "capture"},
 	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
 	{name: "capture, without a lock", playbook: "capture", inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
@@ -104,7 +107,7 @@ func (r *rehearsal) respond(dir string) error {
 	for _, input := range r.inputs {
 		set = append(set, "--set", input)
 	}
-	if !r.killed && r.before == nil {
+	if !r.killed && r.before == nil && r.found == nil {
 		_, err := cordon(dir, append([]string{"rehearse", "--verbose", "--dir", dir, "--playbook", r.playbook}, set...)...)
 		return err
 	}
@@ -115,6 +118,15 @@ func (r *rehearsal) respond(dir string) error {
 	if r.before != nil {
 		if err := r.before(account); err != nil {
 			return err
+		}
+	}
+	if r.found != nil {
+		inputs, err := r.found(account)
+		if err != nil {
+			return err
+		}
+		for _, input := range inputs {
+			set = append(set, "--set", input)
 		}
 	}
 	if _, err := cordon(dir, "--rehearsal", dir, "case", "open", "REHEARSAL-1"); err != nil {
@@ -207,6 +219,21 @@ func joinTransit(account *simulated.Account) error {
 		DestinationPrefixListId: lists.PrefixLists[0].PrefixListId,
 	})
 	return err
+}
+
+// stolenKey names the access key that the intruder has.
+func stolenKey(account *simulated.Account) ([]string, error) {
+	client := iam.NewFromConfig(account.Config(account.Alert().Region))
+	users, err := client.ListUsers(context.Background(), &iam.ListUsersInput{})
+	if err != nil {
+		return nil, err
+	}
+	user := users.Users[0].UserName
+	keys, err := client.ListAccessKeys(context.Background(), &iam.ListAccessKeysInput{UserName: user})
+	if err != nil {
+		return nil, err
+	}
+	return []string{"user=" + *user, "access_key_id=" + *keys.AccessKeyMetadata[0].AccessKeyId}, nil
 }
 
 // killedAfter kills the program once it has written this many lines. It

@@ -1,0 +1,108 @@
+package isolate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+// revoked is what the step set: as an entry of its own, before the policy is
+// put, so that a resumed try puts the same, and as Result.Applied.
+type revoked struct {
+	Before time.Time `json:"issued_before,omitzero"`
+}
+
+// moment is the time before which sessions are denied: after what made them
+// has gone, so that none is newer. A try after a crash takes that of the one before, unless what
+// made them had come back (changed). Seen is AWS's own time, zero where it is not known: by
+// a workstation's clock that is late some sessions would be left out.
+func moment(ctx context.Context, req incident.Request, changed bool, seen func() (time.Time, error)) (revoked, error) {
+	if tried := req.Recorded(incident.EntryStepRecord); len(tried) > 0 && !changed {
+		return recall[revoked](tried[len(tried)-1])
+	}
+	now, err := seen()
+	if err != nil {
+		return revoked{}, err
+	}
+	if now.IsZero() {
+		now = req.Clock.Now()
+	}
+	set := revoked{Before: wholeSecond(now)}
+	return set, req.Record(ctx, incident.EntryStepRecord, set)
+}
+
+// revise reads cordon's deny, changes it, and puts it where that changes anything.
+// Steps that share the policy take turns (Proposal.Shared), so nobody writes in
+// between. Room is what the policy may take; one that shrinks never takes more
+// than it did.
+func (p principal) revise(ctx context.Context, clock incident.Clock, policy string, room int, change func(revocation) revocation) error {
+	document, err := p.policy(ctx, policy)
+	if err != nil {
+		return err
+	}
+	now, err := parseRevocation(document)
+	if err != nil {
+		return notOurs(p, policy, err)
+	}
+	next := change(now)
+	if next.empty() {
+		if document == nil {
+			return nil
+		}
+		return p.remove(ctx, clock, policy)
+	}
+	if document != nil && len(next.Instances) < len(now.Instances) {
+		room = counted(*document)
+	}
+	text, least := next.document(room), next.encode(false)
+	if document != nil && *document == text {
+		return nil
+	}
+	if err = p.put(ctx, policy, text); text != least && hasCode(err, "LimitExceeded") {
+		return p.put(ctx, policy, least) // the room was taken since it was measured
+	}
+	return err
+}
+
+func notOurs(p principal, policy string, err error) error {
+	return incident.WithHint(&incident.RefusedError{Reason: fmt.Sprintf("inline policy %s of %s is not what cordon put there: %v", policy, p, err)},
+		"find out who wrote it; rename or delete it, and plan again")
+}
+
+// drift compares what a deny does to the instance, or by its time, now with
+// what a step set (change.After) and with the state before.
+func (p principal) drift(ctx context.Context, policy string, change incident.Change, denied bool, instance string) (incident.Drift, error) {
+	d := incident.Drift{Resource: change.Resource, What: change.What, Before: change.Before, Set: change.After, Now: change.Before}
+	if denied {
+		d.Before = d.Set // for another step of the case, which undoes it
+	}
+	document, err := p.policy(ctx, policy)
+	if err != nil {
+		return d, err
+	}
+	now, err := parseRevocation(document)
+	switch {
+	case err != nil:
+		d.Now = err.Error()
+	case now.denies(instance) || !now.Before.IsZero():
+		d.Now = d.Set
+	}
+	return d, nil
+}
+
+// restore is revise for a release. What someone else wrote into the policy is drift, and
+// goes with it where that is forced, unless other steps hold the policy still.
+func (p principal) restore(ctx context.Context, req incident.Request, policy string, change func(revocation) revocation) error {
+	document, err := p.policy(ctx, policy)
+	if err != nil {
+		return err
+	}
+	if _, err := parseRevocation(document); err != nil && req.Undo.Held {
+		return nil
+	} else if err != nil {
+		return p.remove(ctx, req.Clock, policy)
+	}
+	return p.revise(ctx, req.Clock, policy, 0, change)
+}
