@@ -156,6 +156,8 @@ func TestWhatAnInstanceCanNotHaveIsNotAskedFor(t *testing.T) {
 			return &ec2.DescribeInstancesOutput{Reservations: []ec2types.Reservation{{Instances: []ec2types.Instance{inst}}}}
 		case *autoscaling.DescribeAutoScalingInstancesInput:
 			return &autoscaling.DescribeAutoScalingInstancesOutput{}
+		case *ec2.DescribeImagesInput:
+			return &ec2.DescribeImagesOutput{Images: []ec2types.Image{{OwnerId: aws.String("137112412989")}}}
 		}
 		return nil // DescribeInstanceAttribute among them
 	})
@@ -164,7 +166,7 @@ func TestWhatAnInstanceCanNotHaveIsNotAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if notes := strings.Join(p.Notes, "\n"); len(p.Changes) != 0 || !strings.Contains(notes, "Spot") || !strings.Contains(notes, "instance store") {
+	if notes := strings.Join(p.Notes, "\n"); len(p.Changes) != 0 || !strings.Contains(notes, "Spot") || !strings.Contains(notes, "instance store") || !strings.Contains(notes, "belongs to account 137112412989") {
 		t.Errorf("changes %v, notes %q", p.Changes, p.Notes)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +14,7 @@ import (
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -25,14 +27,15 @@ type protect struct{ configs configs }
 func (a *protect) Spec() incident.Spec {
 	return incident.Spec{
 		Name:    "isolate.protect",
-		Summary: "Keep the instance and its volumes from being terminated: termination protection, shutdown behaviour, delete on termination, scale-in protection",
+		Summary: "Keep the instance, its volumes and its image from being lost: termination protection, shutdown behaviour, delete on termination, scale-in protection, deregistration protection",
 		Impact:  incident.Additive,
 		Outputs: []incident.Field{
 			{Name: "volumes", Type: incident.Strings, Description: "the volumes that now outlive the instance"},
 		},
 		Permissions: []string{
 			"autoscaling:DescribeAutoScalingInstances", "autoscaling:SetInstanceProtection",
-			"ec2:DescribeInstanceAttribute", "ec2:DescribeInstances", "ec2:ModifyInstanceAttribute",
+			"ec2:DescribeImages", "ec2:DescribeInstanceAttribute", "ec2:DescribeInstances",
+			"ec2:DisableImageDeregistrationProtection", "ec2:EnableImageDeregistrationProtection", "ec2:ModifyInstanceAttribute",
 		},
 		Example: "- id: protect\n  action: isolate.protect\n",
 		Timeout: 5 * time.Minute,
@@ -55,12 +58,13 @@ const (
 	guardShutdown    guardKind = "shutdown behaviour"
 	guardVolume      guardKind = "delete on termination"
 	guardScaleIn     guardKind = "scale-in protection"
+	guardImage       guardKind = "deregistration protection"
 )
 
 // safe is the value that protects.
 func (k guardKind) safe() string {
 	switch k {
-	case guardTermination, guardScaleIn:
+	case guardTermination, guardScaleIn, guardImage:
 		return "true"
 	case guardShutdown:
 		return string(ec2types.ShutdownBehaviorStop)
@@ -98,66 +102,130 @@ func (a *protect) read(ctx context.Context, t incident.Target) (*guarded, error)
 	if g.inst, err = describe(ctx, g.ec2, t); err != nil {
 		return nil, err
 	}
-	if err := g.readAttributes(ctx); err != nil {
-		return nil, err
-	}
-	for _, m := range g.inst.BlockDeviceMappings {
-		if m.Ebs != nil {
-			g.guards = append(g.guards, guard{
-				Kind: guardVolume, ID: aws.ToString(m.Ebs.VolumeId), Device: aws.ToString(m.DeviceName),
-				Value: strconv.FormatBool(aws.ToBool(m.Ebs.DeleteOnTermination)),
-			})
-		}
-	}
-	return g, g.readGroup(ctx)
+	return g, g.readGuards(ctx, t.Account)
 }
 
-// readAttributes reads what is a property of the instance itself.
-func (g *guarded) readAttributes(ctx context.Context) error {
+// reading is what one call tells of the guards.
+type reading struct {
+	guards []guard
+	notes  []string
+}
+
+// readGuards asks side by side: containment waits for this.
+func (g *guarded) readGuards(ctx context.Context, account string) error {
+	asks := []func(context.Context) (reading, error){
+		g.termination, g.shutdown, g.volumes,
+		func(ctx context.Context) (reading, error) { return g.image(ctx, account) },
+		g.scaleIn,
+	}
+	answers := make([]reading, len(asks))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, ask := range asks {
+		group.Go(func() (err error) {
+			answers[i], err = ask(ctx)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, r := range answers {
+		g.guards, g.notes = append(g.guards, r.guards...), append(g.notes, r.notes...)
+	}
+	return nil
+}
+
+func (g *guarded) termination(ctx context.Context) (reading, error) {
 	id := g.inst.InstanceId
 	if g.inst.InstanceLifecycle == ec2types.InstanceLifecycleTypeSpot {
 		// "Change instance termination protection": it can't be enabled for Spot.
-		g.notes = append(g.notes, "a Spot instance has no termination protection, and nothing stops an interruption: capture first")
-	} else {
-		out, err := g.ec2.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{
-			InstanceId: id, Attribute: ec2types.InstanceAttributeNameDisableApiTermination,
-		})
-		if err != nil {
-			return fmt.Errorf("termination protection of %s: %w", *id, err)
-		}
-		on := out.DisableApiTermination != nil && aws.ToBool(out.DisableApiTermination.Value)
-		g.guards = append(g.guards, guard{Kind: guardTermination, ID: *id, Value: strconv.FormatBool(on)})
+		return reading{notes: []string{"a Spot instance has no termination protection, and nothing stops an interruption: capture first"}}, nil
 	}
+	out, err := g.ec2.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{
+		InstanceId: id, Attribute: ec2types.InstanceAttributeNameDisableApiTermination,
+	})
+	if err != nil {
+		return reading{}, fmt.Errorf("termination protection of %s: %w", *id, err)
+	}
+	on := out.DisableApiTermination != nil && aws.ToBool(out.DisableApiTermination.Value)
+	return reading{guards: []guard{{Kind: guardTermination, ID: *id, Value: strconv.FormatBool(on)}}}, nil
+}
+
+func (g *guarded) shutdown(ctx context.Context) (reading, error) {
+	id := g.inst.InstanceId
 	if g.inst.RootDeviceType == ec2types.DeviceTypeInstanceStore {
-		g.notes = append(g.notes, "its root is an instance store: it can't be stopped, and what is on it is lost when it ends")
-		return nil
+		return reading{notes: []string{"its root is an instance store: it can't be stopped, and what is on it is lost when it ends"}}, nil
 	}
 	out, err := g.ec2.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{
 		InstanceId: id, Attribute: ec2types.InstanceAttributeNameInstanceInitiatedShutdownBehavior,
 	})
 	if err != nil {
-		return fmt.Errorf("shutdown behaviour of %s: %w", *id, err)
+		return reading{}, fmt.Errorf("shutdown behaviour of %s: %w", *id, err)
 	}
 	if v := out.InstanceInitiatedShutdownBehavior; v != nil && v.Value != nil {
-		g.guards = append(g.guards, guard{Kind: guardShutdown, ID: *id, Value: *v.Value})
+		return reading{guards: []guard{{Kind: guardShutdown, ID: *id, Value: *v.Value}}}, nil
 	}
-	return nil
+	return reading{}, nil
 }
 
-// readGroup reads the protection that the instance's Auto Scaling group gives.
-func (g *guarded) readGroup(ctx context.Context) error {
+func (g *guarded) volumes(context.Context) (r reading, _ error) {
+	for _, m := range g.inst.BlockDeviceMappings {
+		if m.Ebs != nil {
+			r.guards = append(r.guards, guard{
+				Kind: guardVolume, ID: aws.ToString(m.Ebs.VolumeId), Device: aws.ToString(m.DeviceName),
+				Value: strconv.FormatBool(aws.ToBool(m.Ebs.DeleteOnTermination)),
+			})
+		}
+	}
+	return r, nil
+}
+
+// image reads whether the image that the instance was launched from can be
+// deregistered: it is what the instance is compared with, and what a
+// replacement is launched from.
+func (g *guarded) image(ctx context.Context, account string) (reading, error) {
+	id := aws.ToString(g.inst.ImageId)
+	found, err := findImage(ctx, g.ec2, id)
+	switch {
+	case err != nil:
+		return reading{}, err
+	case found == nil:
+		return reading{notes: []string{"its image " + id + " is not there any more, or no longer shared with this account: nothing can be launched from it"}}, nil
+	case aws.ToString(found.OwnerId) != account:
+		return reading{notes: []string{fmt.Sprintf("its image %s belongs to account %s, which alone can protect it from being deregistered", id, aws.ToString(found.OwnerId))}}, nil
+	}
+	// The value also says whether there is a cooldown ("Protect an AMI from deregistration").
+	on := strings.HasPrefix(aws.ToString(found.DeregistrationProtection), "enabled")
+	return reading{guards: []guard{{Kind: guardImage, ID: id, Value: strconv.FormatBool(on)}}}, nil
+}
+
+// findImage returns an image; nil where there is none, or none for this account.
+func findImage(ctx context.Context, client *ec2.Client, id string) (*ec2types.Image, error) {
+	out, err := client.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
+	if hasCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", id, err)
+	}
+	if len(out.Images) == 0 {
+		return nil, nil
+	}
+	return &out.Images[0], nil
+}
+
+// scaleIn reads the protection that the instance's Auto Scaling group gives.
+func (g *guarded) scaleIn(ctx context.Context) (reading, error) {
 	m, err := membership(ctx, g.asg, *g.inst.InstanceId)
 	if err != nil || m == nil {
-		return err
+		return reading{}, err
 	}
 	g.group = aws.ToString(m.AutoScalingGroupName)
 	// SetInstanceProtection refuses any other lifecycle state.
 	if s := lifecycle(m); !is(s, astypes.LifecycleStateInService, astypes.LifecycleStateEnteringStandby, astypes.LifecycleStateStandby) {
-		g.notes = append(g.notes, fmt.Sprintf("scale-in protection can't be set: the instance is %s in group %s", s, g.group))
-		return nil
+		return reading{notes: []string{fmt.Sprintf("scale-in protection can't be set: the instance is %s in group %s", s, g.group)}}, nil
 	}
-	g.guards = append(g.guards, guard{Kind: guardScaleIn, ID: g.group, Value: strconv.FormatBool(aws.ToBool(m.ProtectedFromScaleIn))})
-	return nil
+	return reading{guards: []guard{{Kind: guardScaleIn, ID: g.group, Value: strconv.FormatBool(aws.ToBool(m.ProtectedFromScaleIn))}}}, nil
 }
 
 func (g *guarded) name(o guard) string {
@@ -166,6 +234,8 @@ func (g *guarded) name(o guard) string {
 		return label(o.ID, o.Device)
 	case guardScaleIn:
 		return instanceName(g.inst) + " in group " + o.ID
+	case guardImage:
+		return "image " + o.ID
 	default:
 		return instanceName(g.inst)
 	}
@@ -201,11 +271,41 @@ func (g *guarded) put(ctx context.Context, o guard, value string) error {
 		_, err = g.asg.SetInstanceProtection(ctx, &autoscaling.SetInstanceProtectionInput{
 			AutoScalingGroupName: aws.String(o.ID), InstanceIds: []string{*g.inst.InstanceId}, ProtectedFromScaleIn: aws.Bool(value == "true"),
 		})
+	case guardImage:
+		err = g.putImage(ctx, o.ID, value == "true")
 	}
 	if err != nil {
 		return fmt.Errorf("%s: set %s to %s: %w", g.name(o), o.Kind, value, err)
 	}
 	return nil
+}
+
+// putImage protects without a cooldown: with one, AWS keeps an image protected
+// for 24 hours after that is lifted, so that a release would not restore it.
+func (g *guarded) putImage(ctx context.Context, image string, on bool) (err error) {
+	if on {
+		_, err = g.ec2.EnableImageDeregistrationProtection(ctx, &ec2.EnableImageDeregistrationProtectionInput{ImageId: &image, WithCooldown: aws.Bool(false)})
+	} else {
+		_, err = g.ec2.DisableImageDeregistrationProtection(ctx, &ec2.DisableImageDeregistrationProtectionInput{ImageId: &image})
+	}
+	return err
+}
+
+// shared names the image, which is one for many instances. Where another
+// target's step of this run has protected it since the plan was approved, the
+// state before is still the one approved.
+func (g *guarded) shared(req incident.Request) ([]string, error) {
+	approved, err := planned[protection](req)
+	i := slices.IndexFunc(g.guards, func(o guard) bool { return o.Kind == guardImage })
+	if err != nil || i < 0 {
+		return nil, err
+	}
+	if approved != nil {
+		if at := slices.IndexFunc(approved.Guards, g.guards[i].same); at >= 0 {
+			g.guards[i].Value = approved.Guards[at].Value
+		}
+	}
+	return []string{g.guards[i].ID}, nil
 }
 
 // Plan shows each attribute that does not protect yet.
@@ -214,7 +314,11 @@ func (a *protect) Plan(ctx context.Context, req incident.Request) (incident.Prop
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	p := incident.Proposal{Changes: []incident.Change{}, Notes: g.notes}
+	shared, err := g.shared(req)
+	if err != nil {
+		return incident.Proposal{}, err
+	}
+	p := incident.Proposal{Changes: []incident.Change{}, Notes: g.notes, Shared: shared}
 	for _, o := range g.guards {
 		if o.Value != o.Kind.safe() {
 			p.Changes = append(p.Changes, incident.Change{Resource: g.name(o), What: string(o.Kind), Before: o.Value, After: o.Kind.safe()})
@@ -309,6 +413,10 @@ func (a *protect) planRevert(ctx context.Context, req incident.Request) (inciden
 			continue
 		}
 		attributes = append(attributes, incident.Drift{Resource: g.name(b), What: string(b.Kind), Before: b.Value, Set: b.Kind.safe(), Now: now.Value})
+		if b.Kind == guardImage && req.Undo.Held {
+			p.Notes = append(p.Notes, g.name(b)+" stays protected as long as another step of the case needs it: the last one to be released restores it")
+			continue
+		}
 		if now.Value != b.Value {
 			now.Value = b.Value
 			restore = append(restore, now)
