@@ -63,6 +63,9 @@ func ec2CreateVpcPeeringConnection(c *call, in *ec2.CreateVpcPeeringConnectionIn
 	put(&s.Peerings, p.ID, p)
 	c.tag(p.ID, tags)
 	shown := c.showPeering(p)
+	shown.Status = &types.VpcPeeringConnectionStateReason{
+		Code: types.VpcPeeringConnectionStateReasonCodeInitiatingRequest, Message: aws.String("Initiating Request to " + p.Accepter.Owner),
+	}
 	return &ec2.CreateVpcPeeringConnectionOutput{VpcPeeringConnection: &shown}, nil
 }
 

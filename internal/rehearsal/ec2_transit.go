@@ -10,11 +10,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-// transitGateway joins networks. Its route tables are not simulated: every
+// transitGateway joins networks. What its route tables hold is not simulated: every
 // attachment reaches every other.
 type transitGateway struct {
 	ID          string                    `json:"id"`
 	Description string                    `json:"description,omitempty"`
+	RouteTable  string                    `json:"route_table"` // the default one
 	State       types.TransitGatewayState `json:"state"`
 	Created     time.Time                 `json:"created"`
 	Gone        time.Time                 `json:"gone,omitzero"` // deleted
@@ -76,7 +77,7 @@ func ec2CreateTransitGateway(c *call, in *ec2.CreateTransitGatewayInput) (*ec2.C
 	if err != nil {
 		return nil, err
 	}
-	g := &transitGateway{ID: c.id("tgw"), Description: aws.ToString(in.Description), State: types.TransitGatewayStateAvailable, Created: c.Now}
+	g := &transitGateway{ID: c.id("tgw"), RouteTable: c.id("tgw-rtb"), Description: aws.ToString(in.Description), State: types.TransitGatewayStateAvailable, Created: c.Now}
 	put(&c.EC2.Transits, g.ID, g)
 	c.tag(g.ID, tags)
 	shown := c.showTransit(g)
@@ -90,6 +91,7 @@ func (c *call) showTransit(g *transitGateway) types.TransitGateway {
 		State: g.State, OwnerId: &c.Account, CreationTime: &g.Created, Tags: c.tagList(g.ID),
 		Options: &types.TransitGatewayOptions{
 			AmazonSideAsn: aws.Int64(64512), DnsSupport: types.DnsSupportValueEnable, VpnEcmpSupport: types.VpnEcmpSupportValueEnable,
+			AssociationDefaultRouteTableId: &g.RouteTable, PropagationDefaultRouteTableId: &g.RouteTable,
 			AutoAcceptSharedAttachments:  types.AutoAcceptSharedAttachmentsValueDisable,
 			DefaultRouteTableAssociation: types.DefaultRouteTableAssociationValueEnable,
 			DefaultRouteTablePropagation: types.DefaultRouteTablePropagationValueEnable,
@@ -142,6 +144,7 @@ func ec2DeleteTransitGateway(c *call, in *ec2.DeleteTransitGatewayInput) (*ec2.D
 		g.State, g.Gone = types.TransitGatewayStateDeleted, c.Now
 	}
 	shown := c.showTransit(g)
+	shown.State = types.TransitGatewayStateDeleting
 	return &ec2.DeleteTransitGatewayOutput{TransitGateway: &shown}, nil
 }
 
@@ -209,6 +212,7 @@ func (c *call) showTransitAttachment(a *transitAttachment) types.TransitGatewayV
 		State: a.State, CreationTime: &a.Created, Tags: c.tagList(a.ID),
 		Options: &types.TransitGatewayVpcAttachmentOptions{
 			DnsSupport: types.DnsSupportValueEnable, Ipv6Support: types.Ipv6SupportValueDisable, ApplianceModeSupport: types.ApplianceModeSupportValueDisable,
+			SecurityGroupReferencingSupport: types.SecurityGroupReferencingSupportValueEnable,
 		},
 	}
 }
@@ -277,10 +281,14 @@ func ec2DescribeTransitGatewayAttachments(c *call, in *ec2.DescribeTransitGatewa
 	out := &ec2.DescribeTransitGatewayAttachmentsOutput{NextToken: next}
 	for _, id := range ids {
 		a := s.Attachments[id]
+		var association *types.TransitGatewayAttachmentAssociation
+		if a.Gone.IsZero() {
+			association = &types.TransitGatewayAttachmentAssociation{TransitGatewayRouteTableId: &s.Transits[a.Gateway].RouteTable, State: types.TransitGatewayAssociationStateAssociated}
+		}
 		out.TransitGatewayAttachments = append(out.TransitGatewayAttachments, types.TransitGatewayAttachment{
 			TransitGatewayAttachmentId: &a.ID, TransitGatewayId: &a.Gateway, TransitGatewayOwnerId: &c.Account, ResourceId: &a.VPC,
 			ResourceOwnerId: aws.String(c.ownerOf(a.VPC)), ResourceType: types.TransitGatewayAttachmentResourceTypeVpc, State: a.State,
-			CreationTime: &a.Created, Tags: c.tagList(a.ID),
+			CreationTime: &a.Created, Association: association, Tags: c.tagList(a.ID),
 		})
 	}
 	return out, nil
@@ -302,5 +310,6 @@ func ec2DeleteTransitGatewayVpcAttachment(c *call, in *ec2.DeleteTransitGatewayV
 	}
 	a.Interfaces, a.State, a.Gone = nil, types.TransitGatewayAttachmentStateDeleted, c.Now
 	shown := c.showTransitAttachment(a)
+	shown.State = types.TransitGatewayAttachmentStateDeleting
 	return &ec2.DeleteTransitGatewayVpcAttachmentOutput{TransitGatewayVpcAttachment: &shown}, nil
 }

@@ -135,7 +135,8 @@ func (j *journey) fits(r groupRule) bool {
 }
 
 // isPeer: the rule's other side is the packet's source or destination. A group stands
-// for the interfaces that are in it, by their private addresses.
+// for the interfaces that are in it, by their private addresses; through a transit gateway
+// only where it was told to support that, and here it never is (API_TransitGatewayOptions).
 func (j *journey) isPeer(r groupRule) bool {
 	peer, addr := j.to, j.dst.Addr()
 	if !r.Egress {
@@ -143,7 +144,7 @@ func (j *journey) isPeer(r groupRule) bool {
 	}
 	if r.Group != "" {
 		n := j.w.EC2.Interfaces[peer.Interface]
-		return n != nil && slices.Contains(n.Groups, r.Group)
+		return n != nil && slices.Contains(n.Groups, r.Group) && j.f.Path != pathTransit
 	}
 	p, err := netip.ParsePrefix(r.CIDR + r.CIDR6)
 	return err == nil && p.Contains(addr)
@@ -158,7 +159,17 @@ func (j *journey) protocol() int32 {
 }
 
 func protocolNumber(name string) int32 {
-	return map[string]int32{"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58}[name]
+	switch name {
+	case "icmp":
+		return 1
+	case "tcp":
+		return 6
+	case "udp":
+		return 17
+	case "icmpv6":
+		return 58
+	}
+	panic("rehearsal: no number for protocol " + name)
 }
 
 // icmpType: the opener asks for an echo, the responder gives it.
