@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,186 +10,149 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	astypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/isolate/reach"
 )
 
-// network replaces the security groups of every interface with one group that
-// allows nothing.
-type network struct{ configs configs }
+// network cuts the instance off: by groups that let nothing pass, and, for the
+// connections that outlive them, by what isolate/reach decides for each path.
+type network struct {
+	configs configs
+	vpcs    vpcReads
+}
 
 // Spec of isolate.network.
 func (a *network) Spec() incident.Spec {
 	return incident.Spec{
 		Name:    "isolate.network",
-		Summary: "Replace the security groups of every network interface with an isolation group that has no rules",
-		Impact:  incident.Disruptive,
+		Summary: "Cut every path to and from the instance: isolation groups on all interfaces, and what ends open connections too",
+		Impact:  incident.Irreversible,
+		Inputs:  networkInputs,
 		Outputs: []incident.Field{
 			{Name: "interfaces", Type: incident.Strings, Description: "the interfaces that were cut off"},
 			{Name: "isolation_groups", Type: incident.Strings, Description: "the isolation group of each VPC"},
+			{Name: "cut_at", Type: incident.String, Description: "when everything had been set, RFC 3339: nothing that is cut passes after it"},
+			{Name: "paths_cut", Type: incident.Strings, Description: "the paths of which open connections are to end too"},
+			{Name: "paths_open", Type: incident.Strings, Description: "the paths on which open connections live on, or that are left open on purpose"},
 		},
-		Permissions: []string{
-			"autoscaling:DescribeAutoScalingInstances",
-			"ec2:CreateSecurityGroup", "ec2:CreateTags", "ec2:DescribeInstances", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups",
-			"ec2:ModifyNetworkInterfaceAttribute", "ec2:RevokeSecurityGroupEgress",
-		},
-		Example:    "- id: network\n  action: isolate.network\n  needs: [autoscaling, credentials]\n",
-		Provides:   []incident.Capability{incident.NetworkCut},
-		MayRequire: []incident.Capability{incident.LeftGroup},
-		Timeout:    10 * time.Minute,
+		Permissions: networkPermissions(),
+		Example:     "- id: network\n  action: isolate.network\n  needs: [autoscaling, credentials]\n  with:\n    strategy: [auto]\n",
+		Provides:    []incident.Capability{incident.NetworkCut},
+		MayRequire:  []incident.Capability{incident.LeftGroup},
+		Timeout:     10 * time.Minute,
 	}
 }
 
-// wiring is the before-state of isolate.network: the groups of each interface.
-type wiring struct {
-	Interfaces []wire `json:"interfaces"`
-}
-
-type wire struct {
-	ID     string  `json:"id"`
-	Device int32   `json:"device_index"`
-	VPC    string  `json:"vpc"`
-	Groups []group `json:"groups"` // in the order AWS gave them
-}
-
-type group struct {
-	ID   string `json:"id"`
-	Name string `json:"name,omitempty"`
-}
-
-func (w wire) name() string { return fmt.Sprintf("%s (eth%d)", w.ID, w.Device) }
-
-func (w wire) ids() []string {
-	ids := make([]string, len(w.Groups))
-	for i, g := range w.Groups {
-		ids[i] = g.ID
-	}
-	return ids
-}
-
-// words are the interface's groups in one order: theirs has no meaning.
-func (w wire) words() string {
-	all := make([]string, len(w.Groups))
-	for i, g := range w.Groups {
-		all[i] = label(g.ID, g.Name)
-	}
+func networkPermissions() []string {
+	all := append(reach.Permissions(),
+		"autoscaling:DescribeAutoScalingInstances", "ec2:DescribeInstances",
+		"ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateSecurityGroup", "ec2:CreateTags", "ec2:RevokeSecurityGroupEgress",
+		"ec2:DescribeNetworkInterfaceAttribute", "ec2:ModifyNetworkInterfaceAttribute",
+		"ec2:AssignIpv6Addresses", "ec2:AssociateAddress", "ec2:DescribeAddresses", "ec2:DisassociateAddress", "ec2:UnassignIpv6Addresses",
+		"ec2:CreateNetworkAclEntry", "ec2:DeleteNetworkAclEntry",
+	)
 	slices.Sort(all)
-	return strings.Join(all, ", ")
+	return slices.Compact(all)
 }
 
-// only reports whether this group is the interface's only one.
-func (w wire) only(id string) bool { return len(w.Groups) == 1 && w.Groups[0].ID == id }
-
-// cut is what the step set: the isolation group of each VPC.
-type cut struct {
-	Groups map[string]string `json:"groups"` // VPC to group
-}
-
-// wired is an instance and its interfaces as they are now.
-type wired struct {
-	ec2        *ec2.Client
-	asg        *autoscaling.Client
-	inst       ec2types.Instance
-	interfaces []ec2types.NetworkInterface
-}
-
-func (a *network) open(ctx context.Context, t incident.Target) (*wired, error) {
-	cfg, err := a.configs.open(ctx, t)
+// decide reads the networks of these interfaces and decides about every path.
+func (a *network) decide(ctx context.Context, req incident.Request, w *wired, wish wish) (*reach.Network, reach.Decision, error) {
+	// Routes, gateways and neighbours may be read for several instances of the
+	// plan at once. What is restored later is read anew for each.
+	vpcs, err := a.networks(ctx, req, w, req.Clock.Now().Add(-vpcAge))
 	if err != nil {
-		return nil, err
+		return nil, reach.Decision{}, err
 	}
-	w := &wired{ec2: ec2.NewFromConfig(cfg), asg: autoscaling.NewFromConfig(cfg)}
-	if w.inst, err = describe(ctx, w.ec2, t); err != nil {
-		return w, err
+	n, err := reach.New(w.inst, w.interfaces, vpcs...)
+	if err != nil {
+		return nil, reach.Decision{}, err
 	}
-	w.interfaces, err = w.find(ctx, "attachment.instance-id", t.Instance)
-	if err == nil && len(w.interfaces) == 0 {
-		err = fmt.Errorf("%s: AWS shows no network interface", instanceName(w.inst))
+	d, err := n.Decide(wish.reach())
+	if err == nil && wish.SSM {
+		err = wish.allowSSM(vpcs)
 	}
-	return w, err
+	return n, d, err
 }
 
-// find returns the interfaces that a filter leaves, by device index.
-func (w *wired) find(ctx context.Context, filter string, values ...string) ([]ec2types.NetworkInterface, error) {
-	var all []ec2types.NetworkInterface
-	pages := ec2.NewDescribeNetworkInterfacesPaginator(w.ec2, &ec2.DescribeNetworkInterfacesInput{
-		Filters: []ec2types.Filter{{Name: aws.String(filter), Values: values}},
-	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("network interfaces with %s %s: %w", filter, strings.Join(values, ", "), err)
-		}
-		all = append(all, page.NetworkInterfaces...)
-	}
-	slices.SortStableFunc(all, func(a, b ec2types.NetworkInterface) int { return int(deviceIndex(a) - deviceIndex(b)) })
-	return all, nil
-}
-
-func deviceIndex(n ec2types.NetworkInterface) int32 {
-	if n.Attachment == nil {
-		return 0
-	}
-	return aws.ToInt32(n.Attachment.DeviceIndex)
-}
-
-func wireOf(n ec2types.NetworkInterface) wire {
-	w := wire{ID: aws.ToString(n.NetworkInterfaceId), Device: deviceIndex(n), VPC: aws.ToString(n.VpcId)}
-	for _, g := range n.Groups {
-		w.Groups = append(w.Groups, group{ID: aws.ToString(g.GroupId), Name: aws.ToString(g.GroupName)})
-	}
-	return w
-}
-
-// Plan shows each interface's groups, what stays exposed, and whether the
-// instance has to leave an Auto Scaling group first.
+// Plan shows what becomes of every path, each change that takes, and whether
+// the instance has to leave an Auto Scaling group first.
 func (a *network) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
+	wish, err := readWish(req)
+	if err != nil {
+		return incident.Proposal{}, err
+	}
 	w, err := a.open(ctx, req.Target)
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	p := incident.Proposal{Changes: []incident.Change{}}
-	before := wiring{Interfaces: []wire{}}
-	groups := make(map[string]string)
-	for _, n := range w.interfaces {
-		now := wireOf(n)
-		if _, ok := groups[now.VPC]; !ok {
-			if groups[now.VPC], err = w.planGroup(ctx, now.VPC, &p); err != nil {
-				return p, err
-			}
-		}
-		before.Interfaces = append(before.Interfaces, now)
-		if now.only(groups[now.VPC]) {
-			continue
-		}
-		p.Changes = append(p.Changes, incident.Change{
-			Resource: now.name(), What: "security groups", Before: now.words(), After: fmt.Sprintf("%s of %s: nothing in, nothing out", isolationName, now.VPC),
-		})
+	n, d, err := a.decide(ctx, req, w, wish)
+	if err != nil {
+		return incident.Proposal{}, fmt.Errorf("%s: %w", instanceName(w.inst), err)
 	}
-	p.Residual = residual(w.interfaces)
-	if p.Requires, err = w.requires(ctx); err != nil {
+	before := wiring{Interfaces: []wire{}, Orders: orders{Rules: wish.rules(), Timeouts: d.Timeouts, Choices: d.Choices, Barriers: barriersOf(d)}}
+	for _, i := range w.interfaces {
+		before.Interfaces = append(before.Interfaces, w.wire(i).going(d.Addresses))
+	}
+	if err := before.keep(req); err != nil {
+		return incident.Proposal{}, err
+	}
+	p := incident.Proposal{Changes: []incident.Change{}, Notes: d.Notes}
+	groups, err := w.look(ctx, &before, &p)
+	if err != nil {
 		return p, err
 	}
+	p.Changes = before.changes(groups)
+	p.Residual, p.Cuts = n.Expected(d)
+	p.Shared = before.Orders.shared()
 	p.Impact = impactOf(p.Changes, incident.Disruptive)
+	if len(d.Irreversible) > 0 && p.Impact == incident.Disruptive {
+		p.Impact = incident.Irreversible
+	}
+	p.Notes = append(p.Notes, d.Irreversible...)
+	if len(d.Neighbours) > 0 {
+		p.Notes = append(p.Notes, "the whole subnet is cut, these interfaces too: "+strings.Join(d.Neighbours, ", "))
+	}
 	p.Before, err = record(before)
 	return p, err
 }
 
-// planGroup returns the VPC's isolation group; empty where Apply will make it.
-func (w *wired) planGroup(ctx context.Context, vpc string, p *incident.Proposal) (string, error) {
-	g, err := isolationGroup(ctx, w.ec2, vpc)
-	if err != nil {
-		return "", err
+// look reads the rest of the before-state, all at once: the isolation groups by
+// VPC (missing where Apply will make one), the ACLs, whether AWS gives an
+// address, and the Auto Scaling group.
+func (w *wired) look(ctx context.Context, before *wiring, p *incident.Proposal) (map[string]string, error) {
+	g, gctx := errgroup.WithContext(ctx)
+	vpcs := before.vpcs()
+	found := make([]*ec2types.SecurityGroup, len(vpcs))
+	for i, vpc := range vpcs {
+		g.Go(func() (err error) { found[i], err = before.Orders.fence(vpc).find(gctx, w.ec2); return err })
 	}
-	if g == nil {
-		p.Notes = append(p.Notes, fmt.Sprintf("security group %s is made in %s and stays for the next time", isolationName, vpc))
-		return "", nil
+	for i := range before.Interfaces {
+		if n := &before.Interfaces[i]; len(n.Public) > 0 {
+			g.Go(func() error { return w.readAutomatic(gctx, n) })
+		}
 	}
-	return aws.ToString(g.GroupId), refuseIngress(g)
+	g.Go(func() error { return w.readStanding(gctx, before.Orders.Barriers) })
+	g.Go(func() (err error) { p.Requires, err = w.requires(gctx); return err })
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	groups := make(map[string]string)
+	for i, vpc := range vpcs {
+		f := before.Orders.fence(vpc)
+		if found[i] == nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("security group %s is made in %s and stays for the next time", f.name(), vpc))
+			continue
+		}
+		if err := f.refuse(found[i]); err != nil {
+			return nil, err
+		}
+		groups[vpc] = aws.ToString(found[i].GroupId)
+	}
+	return groups, nil
 }
 
 // requires: cutting off a member that is in service makes its group terminate it.
@@ -203,257 +167,296 @@ func (w *wired) requires(ctx context.Context) ([]incident.Capability, error) {
 	return nil, nil
 }
 
-// Apply gives every interface of the plan the isolation group of its VPC.
+// applying is one try of Apply.
+type applying struct {
+	*wired
+	req    incident.Request
+	before wiring
+	notes  notes
+	set    cut
+}
+
+// Apply ends new connections first, then open ones, from narrow to wide. A
+// measure that is refused does not keep the next one from being taken: what can be
+// cut is cut, and the step fails with all that was refused.
 func (a *network) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
 	before, err := recall[wiring](p.Before)
 	if err != nil {
 		return incident.Result{}, err
 	}
+	recorded, err := recollect(req.Recorded(incident.EntryStepRecord))
+	if err != nil {
+		return incident.Result{}, err
+	}
 	w, err := a.open(ctx, req.Target)
 	if err != nil {
 		return incident.Result{}, err
 	}
-	set := cut{Groups: make(map[string]string)}
-	for _, b := range before.Interfaces {
-		if _, ok := set.Groups[b.VPC]; !ok {
-			if set.Groups[b.VPC], err = ensureIsolation(ctx, w.ec2, req.Clock, b.VPC); err != nil {
-				return incident.Result{}, err
-			}
-		}
+	t := &applying{wired: w, req: req, before: before, notes: recorded, set: cut{Groups: make(map[string]string), Late: recorded.late}}
+	err = t.groups(ctx)
+	if err == nil || ctx.Err() == nil {
+		err = errors.Join(err, t.timers(ctx), t.addresses(ctx), t.barriers(ctx))
 	}
-	interfaces := []string{}
-	var unplanned error
-	for _, n := range w.interfaces {
-		now := wireOf(n)
-		if !slices.ContainsFunc(before.Interfaces, func(b wire) bool { return b.ID == now.ID }) {
-			unplanned = incident.WithHint(fmt.Errorf("%s: it was attached after the plan was made, and is not cut off", now.name()),
-				"run the step anew: the interface's groups have to be recorded before they are replaced")
-			continue
-		}
-		interfaces = append(interfaces, now.ID)
-		if now.only(set.Groups[now.VPC]) {
-			continue
-		}
-		if err := w.put(ctx, req.Clock, now, []string{set.Groups[now.VPC]}); err != nil {
-			return incident.Result{}, err
-		}
-	}
-	if unplanned != nil {
-		return incident.Result{}, unplanned
-	}
-	return result(set, interfaces)
+	result, resultErr := t.result()
+	return result, errors.Join(err, resultErr)
 }
 
-func result(set cut, interfaces []string) (incident.Result, error) {
-	groups := []string{}
-	for _, id := range set.Groups {
+// groups gives every interface the isolation group of its VPC. One that was
+// attached after the plan is recorded first, so that a release restores it.
+func (t *applying) groups(ctx context.Context) error {
+	var problems []error
+	for _, n := range t.interfaces {
+		now := t.wire(n)
+		if !t.before.has(now.ID) && !has(t.set.Late, now.ID) {
+			late := now.going(nil)
+			if err := t.req.Record(ctx, incident.EntryStepRecord, noted{Interface: &late}); err != nil {
+				return err
+			}
+			t.set.Late = append(t.set.Late, late)
+		}
+		problems = append(problems, t.group(ctx, now))
+	}
+	return errors.Join(problems...)
+}
+
+func (t *applying) group(ctx context.Context, now wire) error {
+	id, ok := t.set.Groups[now.VPC]
+	if !ok {
+		var err error
+		if id, err = t.before.Orders.fence(now.VPC).ensure(ctx, t.ec2, t.req.Clock); err != nil {
+			return err
+		}
+		t.set.Groups[now.VPC] = id
+	}
+	if now.only(id) {
+		return nil
+	}
+	return t.put(ctx, t.req.Clock, now, []string{id})
+}
+
+// timers lowers the timeouts of the interfaces that keep tracked connections.
+func (t *applying) timers(ctx context.Context) error {
+	var problems []error
+	for _, n := range t.interfaces {
+		now := t.wire(n)
+		if slices.Contains(t.before.Orders.Timeouts, now.ID) || slices.Contains(t.notes.timeouts, now.ID) {
+			problems = append(problems, t.lower(ctx, now))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// lower: AWS has the timeouts on Nitro instances only ("Connection tracking
+// timeouts"). Elsewhere connections live as long as they do: said, no failure.
+func (t *applying) lower(ctx context.Context, now wire) error {
+	err := t.setTimers(ctx, now.ID, now.Timers, shortest)
+	if hasCode(err, "UnsupportedOperation", "OperationNotPermitted", "InvalidParameterCombination") {
+		t.set.Missed = append(t.set.Missed, missed{Measure: reach.Timeouts, Resource: now.ID, Reason: err.Error()})
+		return nil
+	}
+	return err
+}
+
+func (t *applying) addresses(ctx context.Context) error {
+	var problems []error
+	for _, n := range t.interfaces {
+		now := t.wire(n)
+		if b, ok := t.before.get(now.ID); ok {
+			problems = append(problems, t.takeAddresses(ctx, b, now))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// barriers makes the entries. Where an ACL is full, which others may have
+// filled since the plan, the timeouts are what is left.
+func (t *applying) barriers(ctx context.Context) error {
+	var problems []error
+	for _, d := range t.before.Orders.Barriers {
+		if d.Standing {
+			continue
+		}
+		made, err := t.bar(ctx, t.req, d, t.notes.entries)
+		switch {
+		case errors.Is(err, errFull):
+			t.set.Missed = append(t.set.Missed, missed{Measure: d.Measure, Resource: d.ACL, Prefix: d.Prefix, Egress: d.Egress, Reason: err.Error()})
+		case err != nil:
+			problems = append(problems, err)
+		case made != nil:
+			t.set.Entries = append(t.set.Entries, *made)
+		}
+	}
+	if len(t.set.Missed) > 0 {
+		problems = append(problems, t.fallBack(ctx))
+	}
+	return errors.Join(problems...)
+}
+
+// fallBack lowers the timeouts of the interfaces whose paths an ACL has no room for.
+func (t *applying) fallBack(ctx context.Context) error {
+	var problems []error
+	for _, n := range t.interfaces {
+		now := t.wire(n)
+		if slices.Contains(t.before.Orders.Timeouts, now.ID) || !t.before.has(now.ID) || !t.wantsTimeouts() {
+			continue
+		}
+		if !slices.Contains(t.notes.timeouts, now.ID) {
+			if err := t.req.Record(ctx, incident.EntryStepRecord, noted{Timeouts: now.ID}); err != nil {
+				return err
+			}
+			t.notes.timeouts = append(t.notes.timeouts, now.ID)
+		}
+		problems = append(problems, t.lower(ctx, now))
+	}
+	return errors.Join(problems...)
+}
+
+// wantsTimeouts: auto takes whatever helps; a strategy by name takes what it names.
+func (t *applying) wantsTimeouts() bool {
+	w, err := readWish(t.req)
+	return err == nil && (len(w.Measures) == 0 || slices.Contains(w.Measures, reach.Timeouts))
+}
+
+// result is what stands, also after a failure: a release needs it.
+func (t *applying) result() (incident.Result, error) {
+	groups, interfaces := []string{}, []string{}
+	for _, id := range t.set.Groups {
 		groups = append(groups, id)
 	}
 	slices.Sort(groups)
-	applied, err := record(set)
-	return incident.Result{Applied: applied, Outputs: map[string]any{"interfaces": interfaces, "isolation_groups": groups}}, err
-}
-
-// put replaces the groups of one interface. ModifyInstanceAttribute would
-// reach the primary interface only. A group made a moment ago may not be known
-// everywhere yet.
-func (w *wired) put(ctx context.Context, clock incident.Clock, n wire, groups []string) error {
-	return incident.Poll(ctx, clock, pause, lag, "the security groups of "+n.name()+" to be replaced", func(ctx context.Context) (bool, error) {
-		_, err := w.ec2.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
-			NetworkInterfaceId: aws.String(n.ID), Groups: groups,
-		})
-		if hasCode(err, "InvalidGroup.NotFound") {
-			return false, nil
+	for _, n := range t.interfaces {
+		interfaces = append(interfaces, aws.ToString(n.NetworkInterfaceId))
+	}
+	t.set.Timeouts = t.notes.timeouts
+	applied, err := record(t.set)
+	open, closed := []string{}, []string{}
+	for _, c := range t.before.Orders.Choices {
+		if c.Cut && !t.set.misses(c) {
+			closed = append(closed, c.Path.String())
+		} else {
+			open = append(open, c.Path.String())
 		}
-		return err == nil, err
-	})
+	}
+	return incident.Result{Applied: applied, Outputs: map[string]any{
+		"interfaces": interfaces, "isolation_groups": groups, "cut_at": t.req.Clock.Now().UTC().Format(time.RFC3339Nano),
+		"paths_cut": closed, "paths_open": open,
+	}}, err
 }
 
-// Verify reads every interface and every isolation group back.
-func (a *network) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, r incident.Result) (incident.Verification, error) {
+// Verify reads everything back and works out anew what can pass.
+func (a *network) Verify(ctx context.Context, req incident.Request, p incident.Proposal, r incident.Result) (incident.Verification, error) {
+	before, err := recall[wiring](p.Before)
+	if err != nil {
+		return incident.Verification{}, err
+	}
 	set, err := recall[cut](r.Applied)
 	if err != nil {
 		return incident.Verification{}, err
 	}
+	since := req.Clock.Now()
 	return observe(ctx, req.Clock, lag, "the network of "+req.Target.Instance+" to be cut", func(ctx context.Context) (incident.Verification, error) {
-		var v incident.Verification
-		w, err := a.open(ctx, req.Target)
-		if err != nil {
-			return v, err
-		}
-		for _, n := range w.interfaces {
-			now := wireOf(n)
-			if want := set.Groups[now.VPC]; !now.only(want) {
-				return v, &incident.NotVerifiedError{Resource: now.name(), Want: "security group " + want + " only", Got: now.words()}
-			}
-			v.Observed = append(v.Observed, fmt.Sprintf("%s has security group %s only", now.name(), now.words()))
-		}
-		for _, id := range set.Groups {
-			if err := w.verifyEmpty(ctx, id); err != nil {
-				return v, err
-			}
-			v.Observed = append(v.Observed, "security group "+id+" has no rules")
-		}
-		slices.Sort(v.Observed)
-		v.Residual = residual(w.interfaces)
-		return v, nil
+		return a.readBack(ctx, req, before, set, since)
 	})
 }
 
-func (w *wired) verifyEmpty(ctx context.Context, id string) error {
-	g, err := groupsBy(ctx, w.ec2, "group-id", id)
-	if err != nil {
-		return err
-	}
-	if len(g) == 0 || len(g[0].IpPermissions)+len(g[0].IpPermissionsEgress) > 0 {
-		got := "no such group"
-		if len(g) > 0 {
-			got = fmt.Sprintf("%d inbound, %d outbound", len(g[0].IpPermissions), len(g[0].IpPermissionsEgress))
-		}
-		return &incident.NotVerifiedError{Resource: "security group " + id, Want: "no rules", Got: got}
-	}
-	return nil
-}
-
-// PlanRevert shows each interface whose groups come back.
-func (a *network) PlanRevert(ctx context.Context, req incident.Request) (incident.Proposal, error) {
-	p, _, _, err := a.planRevert(ctx, req)
-	p.Impact = impactOf(p.Changes, incident.Disruptive)
-	return p, err
-}
-
-// planRevert returns the interfaces to restore, as they were before.
-func (a *network) planRevert(ctx context.Context, req incident.Request) (incident.Proposal, *wired, []wire, error) {
-	p := incident.Proposal{Changes: []incident.Change{}}
-	before, err := recall[wiring](req.Undo.Proposal.Before)
-	if err != nil || len(before.Interfaces) == 0 {
-		return p, nil, nil, err
-	}
+// readBack looks once. Nothing of what it goes by was read before the cut.
+func (a *network) readBack(ctx context.Context, req incident.Request, before wiring, set cut, since time.Time) (incident.Verification, error) {
+	var v incident.Verification
 	w, err := a.open(ctx, req.Target)
-	if errors.Is(err, errGone) {
-		return nothingLeft(err), nil, nil, nil
-	}
 	if err != nil {
-		return p, nil, nil, err
+		return v, err
 	}
-	set, err := w.whatWasSet(ctx, req.Undo, before)
-	if err != nil {
-		return p, nil, nil, err
+	if v.Observed, err = w.verifyInterfaces(ctx, before, set); err != nil {
+		return v, err
 	}
-	exist, err := w.existing(ctx, before)
-	if err != nil {
-		return p, nil, nil, err
-	}
-	var attributes []incident.Drift
-	var restore []wire
-	var problems []error
-	for _, b := range before.Interfaces {
-		found, err := w.find(ctx, "network-interface-id", b.ID)
+	for vpc, id := range set.Groups {
+		g, err := before.Orders.fence(vpc).verify(ctx, w.ec2, id)
 		if err != nil {
-			return p, nil, nil, err
+			return v, err
 		}
-		if len(found) == 0 {
-			p.Notes = append(p.Notes, b.name()+" does not exist any more: nothing to restore on it")
+		v.Observed = append(v.Observed, g)
+	}
+	acls, seen, err := w.verifyBarriers(ctx, before.Orders.Barriers, set)
+	if err != nil {
+		return v, err
+	}
+	v.Observed = append(v.Observed, seen...)
+	slices.Sort(v.Observed)
+	vpcs, err := a.networks(ctx, req, w, since)
+	if err != nil {
+		return v, err
+	}
+	for i := range vpcs {
+		vpcs[i] = vpcs[i].With(acls, nil, w.interfaces)
+	}
+	now, err := reach.New(w.inst, w.interfaces, vpcs...)
+	if err != nil {
+		return v, err
+	}
+	v.Residual, v.Cuts = now.Observed(reach.Decision{Choices: before.Orders.Choices}, now)
+	for _, m := range set.Missed {
+		v.Residual = append(v.Residual, incident.Exposure{Path: m.String(), Reason: m.Reason})
+	}
+	return v, nil
+}
+
+// verifyInterfaces proves what was set on each interface.
+func (w *wired) verifyInterfaces(ctx context.Context, before wiring, set cut) ([]string, error) {
+	var seen []string
+	for _, n := range w.interfaces {
+		now := w.wire(n)
+		if want := set.Groups[now.VPC]; !now.only(want) {
+			return nil, &incident.NotVerifiedError{Resource: now.name(), Want: "security group " + want + " only", Got: now.words()}
+		}
+		seen = append(seen, fmt.Sprintf("%s has security group %s only", now.name(), now.words()))
+		b, ok := before.get(now.ID)
+		if !ok {
 			continue
 		}
-		d, lost := b.compare(wireOf(found[0]), set.Groups[b.VPC]), b.lost(exist)
+		if b.Automatic {
+			if err := w.readAutomatic(ctx, &now); err != nil {
+				return nil, err
+			}
+		}
+		drifts := addressDrifts(b, now, nil)
+		if set.lowered(before.Orders, now.ID) {
+			drifts = append(drifts, timersDrift(b, now))
+		}
+		for _, d := range drifts {
+			if d.Now != d.Set {
+				return nil, &incident.NotVerifiedError{Resource: d.Resource, Want: d.What + ": " + d.Set, Got: d.Now}
+			}
+			seen = append(seen, fmt.Sprintf("%s, %s: %s", d.Resource, d.What, d.Now))
+		}
+	}
+	return seen, nil
+}
+
+// verifyBarriers proves that each entry is there and in front.
+func (w *wired) verifyBarriers(ctx context.Context, barriers []barrier, set cut) ([]ec2types.NetworkAcl, []string, error) {
+	found, err := w.acls(ctx, aclsOf(barriers)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	var seen []string
+	for _, d := range barriers {
+		a, ok := found[d.ACL]
 		switch {
-		case d.Now == d.Before:
-		case lost == nil:
-			restore = append(restore, b)
-		case d.Now != d.Set && req.Undo.Force:
-			p.Notes = append(p.Notes, fmt.Sprintf("%s keeps %s: %v", b.name(), d.Now, lost))
-			continue
+		case set.missed(d):
+		case !ok:
+			return nil, nil, &incident.NotVerifiedError{Resource: d.ACL, Want: d.what(), Got: "no such network ACL"}
+		case !d.denied(a):
+			return nil, nil, &incident.NotVerifiedError{Resource: d.ACL, Want: d.what() + " denied in front of what lets it through", Got: "no such entry"}
 		default:
-			problems = append(problems, lost)
-		}
-		attributes = append(attributes, d)
-	}
-	if err := errors.Join(problems...); err != nil {
-		return p, nil, nil, incident.WithHint(err, "give the interface the groups it shall have now (aws ec2 modify-network-interface-attribute --groups …), then release with force: it keeps them")
-	}
-	if p.Changes, err = settle(attributes, req.Undo.Force); len(p.Changes) > 0 {
-		p.Notes = append(p.Notes, "the isolation group itself stays for the next time")
-	}
-	return p, w, restore, err
-}
-
-// compare is the three-way difference of one interface's groups. Set is the isolation group.
-func (w wire) compare(now wire, set string) incident.Drift {
-	d := incident.Drift{Resource: w.name(), What: "security groups", Before: w.words(), Set: label(set, isolationName), Now: now.words()}
-	if now.only(set) {
-		d.Set = d.Now
-	}
-	return d
-}
-
-// lost tells which of the interface's groups exist no more; nil for none.
-func (w wire) lost(exist map[string]bool) error {
-	var gone []string
-	for _, g := range w.Groups {
-		if !exist[g.ID] {
-			gone = append(gone, label(g.ID, g.Name))
+			seen = append(seen, fmt.Sprintf("%s, %s: denied in front", d.ACL, d.what()))
 		}
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s: its security groups can't be restored: %s no longer exists", w.name(), strings.Join(gone, ", "))
-}
-
-// whatWasSet is what Apply recorded. Where it left no result, the isolation
-// groups are found as Apply finds them.
-func (w *wired) whatWasSet(ctx context.Context, u *incident.Undo, before wiring) (cut, error) {
-	set, err := recall[cut](u.Result.Applied)
-	if err != nil || len(set.Groups) > 0 {
-		return set, err
-	}
-	set.Groups = make(map[string]string)
-	for _, b := range before.Interfaces {
-		g, err := isolationGroup(ctx, w.ec2, b.VPC)
-		if err != nil {
-			return set, err
-		}
-		if g != nil {
-			set.Groups[b.VPC] = aws.ToString(g.GroupId)
+	var all []ec2types.NetworkAcl
+	for _, id := range aclsOf(barriers) {
+		if a, ok := found[id]; ok {
+			all = append(all, a)
 		}
 	}
-	return set, nil
-}
-
-// existing are those groups of the before-state that still exist.
-func (w *wired) existing(ctx context.Context, before wiring) (map[string]bool, error) {
-	var ids []string
-	for _, b := range before.Interfaces {
-		ids = append(ids, b.ids()...)
-	}
-	found, err := groupsBy(ctx, w.ec2, "group-id", ids...)
-	exist := make(map[string]bool, len(found))
-	for _, g := range found {
-		exist[aws.ToString(g.GroupId)] = true
-	}
-	return exist, err
-}
-
-// Revert gives every interface exactly the groups it had, and reads them back.
-func (a *network) Revert(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
-	_, w, restore, err := a.planRevert(ctx, req)
-	if err != nil {
-		return incident.Result{}, err
-	}
-	for _, b := range restore {
-		if err := w.put(ctx, req.Clock, b, b.ids()); err != nil {
-			return incident.Result{}, err
-		}
-	}
-	for _, b := range restore {
-		err := incident.Poll(ctx, req.Clock, pause, lag, b.name()+" to have its security groups again", func(ctx context.Context) (bool, error) {
-			found, err := w.find(ctx, "network-interface-id", b.ID)
-			return len(found) == 1 && wireOf(found[0]).words() == b.words(), err
-		})
-		if err != nil {
-			return incident.Result{}, err
-		}
-	}
-	return incident.Result{}, nil
+	slices.SortFunc(all, func(a, b ec2types.NetworkAcl) int { return cmp.Compare(aws.ToString(a.NetworkAclId), aws.ToString(b.NetworkAclId)) })
+	return all, seen, nil
 }
