@@ -26,6 +26,7 @@ type barrier struct {
 	Measure reach.Measure `json:"measure"`
 	// Standing: such an entry was there before. It is not ours, and stays.
 	Standing bool `json:"standing,omitempty"`
+	absent   bool // it was not there when the plan was made
 }
 
 // entry is a barrier of ours and its number.
@@ -283,9 +284,9 @@ func entryWords(e ec2types.NetworkAclEntry) string {
 		cmp.Or(aws.ToString(e.CidrBlock), aws.ToString(e.Ipv6CidrBlock)), aws.ToString(e.Protocol))
 }
 
-// undeny takes the barrier's entry away. Number 0: someone replaced it by
+// unbar takes the barrier's entry away. Number 0: someone replaced it by
 // another one, which a forced release leaves.
-func (w *wired) undeny(ctx context.Context, d barrier, number int32) error {
+func (w *wired) unbar(ctx context.Context, d barrier, number int32) error {
 	if number == 0 {
 		return nil
 	}

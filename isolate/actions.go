@@ -21,7 +21,7 @@ func Actions(configs func(ctx context.Context, t incident.Target) (aws.Config, e
 		&loadBalancers{configs},
 		&credentials{configs},
 		&accessKey{configs},
-		&network{configs},
+		&network{configs: configs},
 	}
 }
 

@@ -105,7 +105,11 @@ func (w *wired) readAutomatic(ctx context.Context, n *wire) error {
 const (
 	none      = "none"
 	automatic = "given by AWS"
+
+	automaticWord = "automatic public address"
 )
+
+func elasticWord(p public) string { return "Elastic IP of " + p.Private }
 
 // addressDrifts are the three-way differences of an interface's addresses.
 // Uses are where its Elastic IPs are in use now, by allocation.
@@ -115,7 +119,7 @@ func addressDrifts(before, now wire, uses map[string]string) []incident.Drift {
 		if p.Allocation == "" {
 			continue
 		}
-		d := incident.Drift{Resource: before.name(), What: "Elastic IP of " + p.Private, Before: p.String(), Set: none, Now: none}
+		d := incident.Drift{Resource: before.name(), What: elasticWord(p), Before: p.String(), Set: none, Now: none}
 		if here, ok := now.at(p.Private); ok && here.Allocation != "" {
 			d.Now = here.String()
 		}
@@ -125,7 +129,7 @@ func addressDrifts(before, now wire, uses map[string]string) []incident.Drift {
 		all = append(all, d)
 	}
 	if before.Automatic {
-		d := incident.Drift{Resource: before.name(), What: "automatic public address", Before: automatic, Set: none, Now: none}
+		d := incident.Drift{Resource: before.name(), What: automaticWord, Before: automatic, Set: none, Now: none}
 		if now.Automatic {
 			d.Now = automatic
 		}

@@ -66,6 +66,8 @@ type cut struct {
 	// Entries are ours in network ACLs; Missed is what AWS had no room for, or refused.
 	Entries []entry  `json:"entries,omitempty"`
 	Missed  []missed `json:"missed,omitempty"`
+	// Timeouts are the interfaces whose timeouts were lowered for want of better.
+	Timeouts []string `json:"timeouts,omitempty"`
 }
 
 // missed is a measure that could not be taken, though nothing failed: the next

@@ -270,21 +270,24 @@ func permissionsOf(rules []rule) []ec2types.IpPermission {
 }
 
 // verify proves that the group lets pass what it shall, and nothing else.
-func (f fence) verify(ctx context.Context, client *ec2.Client, id string) error {
+func (f fence) verify(ctx context.Context, client *ec2.Client, id string) (string, error) {
 	found, err := groupsBy(ctx, client, "group-id", id)
 	if err != nil {
-		return err
+		return "", err
 	}
 	missing := &incident.NotVerifiedError{Resource: "security group " + id, Want: f.passes(), Got: "no such group"}
 	if len(found) == 0 {
-		return missing
+		return "", missing
 	}
 	lacksIn, extraIn := f.compare(&found[0], false)
 	lacksOut, extraOut := f.compare(&found[0], true)
-	if len(lacksIn)+len(lacksOut)+len(extraIn)+len(extraOut) == 0 {
-		return nil
+	if len(lacksIn)+len(lacksOut)+len(extraIn)+len(extraOut) > 0 {
+		missing.Got = fmt.Sprintf("%d inbound, %d outbound rules, %d of the allow-list missing", len(flat(found[0].IpPermissions, false)),
+			len(flat(found[0].IpPermissionsEgress, true)), len(lacksIn)+len(lacksOut))
+		return "", missing
 	}
-	missing.Got = fmt.Sprintf("%d inbound, %d outbound rules, %d of the allow-list missing", len(flat(found[0].IpPermissions, false)),
-		len(flat(found[0].IpPermissionsEgress, true)), len(lacksIn)+len(lacksOut))
-	return missing
+	if len(f.Rules) == 0 {
+		return "security group " + id + " has no rules", nil
+	}
+	return "security group " + id + " lets pass " + f.passes(), nil
 }

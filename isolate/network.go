@@ -35,9 +35,9 @@ func (a *network) Spec() incident.Spec {
 		Outputs: []incident.Field{
 			{Name: "interfaces", Type: incident.Strings, Description: "the interfaces that were cut off"},
 			{Name: "isolation_groups", Type: incident.Strings, Description: "the isolation group of each VPC"},
-			{Name: "cut_at", Type: incident.String, Description: "when everything had been set, RFC 3339: nothing that is cut passes after it"},
-			{Name: "paths_cut", Type: incident.Strings, Description: "the paths of which open connections are to end too"},
-			{Name: "paths_open", Type: incident.Strings, Description: "the paths on which open connections live on, or that are left open on purpose"},
+			{Name: "cut_at", Type: incident.String, Description: "when the cut had been read back, RFC 3339"},
+			{Name: "paths_cut", Type: incident.Strings, Description: "the paths that are cut, connections that were open too"},
+			{Name: "paths_open", Type: incident.Strings, Description: "the paths on which open connections live on, or that the allow-list leaves open"},
 		},
 		Permissions: networkPermissions(),
 		Example:     "- id: network\n  action: isolate.network\n  needs: [autoscaling, credentials]\n  with:\n    strategy: [auto]\n",
@@ -329,18 +329,7 @@ func (t *applying) result() (incident.Result, error) {
 	}
 	t.set.Timeouts = t.notes.timeouts
 	applied, err := record(t.set)
-	open, closed := []string{}, []string{}
-	for _, c := range t.before.Orders.Choices {
-		if c.Cut && !t.set.misses(c) {
-			closed = append(closed, c.Path.String())
-		} else {
-			open = append(open, c.Path.String())
-		}
-	}
-	return incident.Result{Applied: applied, Outputs: map[string]any{
-		"interfaces": interfaces, "isolation_groups": groups, "cut_at": t.req.Clock.Now().UTC().Format(time.RFC3339Nano),
-		"paths_cut": closed, "paths_open": open,
-	}}, err
+	return incident.Result{Applied: applied, Outputs: map[string]any{"interfaces": interfaces, "isolation_groups": groups}}, err
 }
 
 // Verify reads everything back and works out anew what can pass.
@@ -354,9 +343,19 @@ func (a *network) Verify(ctx context.Context, req incident.Request, p incident.P
 		return incident.Verification{}, err
 	}
 	since := req.Clock.Now()
-	return observe(ctx, req.Clock, lag, "the network of "+req.Target.Instance+" to be cut", func(ctx context.Context) (incident.Verification, error) {
+	v, err := observe(ctx, req.Clock, lag, "the network of "+req.Target.Instance+" to be cut", func(ctx context.Context) (incident.Verification, error) {
 		return a.readBack(ctx, req, before, set, since)
 	})
+	open, closed := []string{}, []string{}
+	for _, c := range v.Cuts {
+		if c.Cut {
+			closed = append(closed, c.Path)
+		} else {
+			open = append(open, c.Path)
+		}
+	}
+	v.Outputs = map[string]any{"cut_at": req.Clock.Now().UTC().Format(time.RFC3339Nano), "paths_cut": closed, "paths_open": open}
+	return v, err
 }
 
 // readBack looks once. Nothing of what it goes by was read before the cut.
@@ -457,6 +456,8 @@ func (w *wired) verifyBarriers(ctx context.Context, barriers []barrier, set cut)
 			all = append(all, a)
 		}
 	}
-	slices.SortFunc(all, func(a, b ec2types.NetworkAcl) int { return cmp.Compare(aws.ToString(a.NetworkAclId), aws.ToString(b.NetworkAclId)) })
+	slices.SortFunc(all, func(a, b ec2types.NetworkAcl) int {
+		return cmp.Compare(aws.ToString(a.NetworkAclId), aws.ToString(b.NetworkAclId))
+	})
 	return all, seen, nil
 }

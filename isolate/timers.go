@@ -8,6 +8,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/isolate/reach"
 )
 
 // timers are an interface's connection-tracking timeouts in seconds, AWS's
@@ -21,8 +24,8 @@ type timers struct {
 	Unset bool `json:"unset,omitempty"`
 }
 
-// shortest are AWS's minima (API_ConnectionTrackingSpecificationRequest).
-var shortest = timers{TCP: 60, UDPStream: 60, UDP: 30}
+// shortest are AWS's minima.
+var shortest = timers{TCP: reach.ShortestIdle, UDPStream: reach.ShortestUDPStream, UDP: reach.ShortestUDP}
 
 // nitro6 are the families whose page ("Instances built on the AWS Nitro
 // System") names Nitro v6. No call of EC2 tells an instance's Nitro version.
@@ -79,4 +82,13 @@ func (w *wired) setTimers(ctx context.Context, id string, now, want timers) erro
 		return fmt.Errorf("set the connection tracking timeouts of %s: %w", id, err)
 	}
 	return nil
+}
+
+const timeoutsWord = "connection tracking timeouts"
+
+// timersDrift is the three-way difference of an interface's timeouts.
+func timersDrift(before, now wire) incident.Drift {
+	return incident.Drift{
+		Resource: before.name(), What: timeoutsWord, Before: before.Timers.String(), Set: shortest.String(), Now: now.Timers.String(),
+	}
 }

@@ -11,26 +11,23 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/isolate/reach"
 )
 
-// strategyAuto takes the narrowest measures that cut every path found.
-const strategyAuto = "auto"
-
-// The widest blocks that an input may name. An allow-list lets a responder in,
-// who has an address; a deny for an attacker hits every neighbour in the subnet.
-const (
-	widestAllow4, widestAllow6       = 24, 48
-	widestAttacker4, widestAttacker6 = 16, 32
-)
+// The widest blocks that an allow-list may name: it lets a responder in, who has
+// an address.
+const widestAllow4, widestAllow6 = 24, 48
 
 // networkInputs are the inputs of isolate.network.
 var networkInputs = []incident.Field{
 	{
-		Name: "strategy", Type: incident.Strings, Default: []string{strategyAuto},
+		Name: "strategy", Type: incident.Strings, Default: []string{reach.Auto},
 		Enum: []string{
-			strategyAuto, string(reach.Groups), string(reach.Timeouts), string(reach.Addresses), string(reach.EdgeACL),
+			reach.Auto, string(reach.Groups), string(reach.Timeouts), string(reach.Addresses), string(reach.EdgeACL),
 			string(reach.RemoteACL), string(reach.SubnetACL),
 		},
 		Description: "the measures to take: auto takes the narrowest that cut every path; groups are always replaced; subnet-acl hits neighbours and is only taken by name",
@@ -42,11 +39,27 @@ var networkInputs = []incident.Field{
 
 // wish is what the inputs ask for.
 type wish struct {
-	Measures  []reach.Measure // as named; empty: auto
-	Auto      bool
+	Measures  []reach.Measure // as named; none: auto
 	Attackers []netip.Prefix
-	Allow     []rule
+	Allow     []rule // sorted
 	SSM       bool
+	// endpoints are the rules that SSM takes, known once the network is read.
+	endpoints []rule
+}
+
+func (w *wish) reach() reach.Wish {
+	out := reach.Wish{Measures: w.Measures, Remotes: w.Attackers, SSM: w.SSM}
+	for _, r := range w.Allow {
+		out.Allow = append(out.Allow, r.Prefix)
+	}
+	return out
+}
+
+// rules are those of the isolation groups.
+func (w *wish) rules() []rule {
+	all := slices.Concat(w.Allow, w.endpoints)
+	slices.SortFunc(all, rule.compare)
+	return slices.Compact(all)
 }
 
 // rule is one thing that the isolation group lets pass.
@@ -79,62 +92,36 @@ func readWish(req incident.Request) (wish, error) {
 		return wish{}, err
 	}
 	w := wish{SSM: in.SSM}
-	problems := w.measures(in.Strategy)
-	for _, text := range in.Attackers {
-		p, err := parseAttacker(text)
+	var problems []error
+	var err error
+	if w.Measures, err = reach.ParseMeasures(in.Strategy); err != nil {
 		problems = append(problems, err)
+	}
+	for _, text := range in.Attackers {
+		p, err := parsePrefix(text)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("input attackers: %q: %w", text, err))
+		}
 		w.Attackers = append(w.Attackers, p)
 	}
 	for _, text := range in.Allow {
 		r, err := parseAllow(text)
-		problems = append(problems, err)
+		if err != nil {
+			problems = append(problems, err)
+		}
 		w.Allow = append(w.Allow, r)
 	}
-	if !w.Auto && (len(w.Attackers) > 0) != slices.Contains(w.Measures, reach.RemoteACL) {
-		problems = append(problems, errors.New("strategy remote-acl and attackers go together: one is given without the other"))
+	if len(w.Measures) > 0 && len(w.Attackers) > 0 && !slices.Contains(w.Measures, reach.RemoteACL) {
+		problems = append(problems, fmt.Errorf("input attackers: the strategy has no %s, which is what denies them", reach.RemoteACL))
 	}
 	slices.SortFunc(w.Allow, rule.compare)
 	w.Allow = slices.Compact(w.Allow)
 	slices.SortFunc(w.Attackers, netip.Prefix.Compare)
 	w.Attackers = slices.Compact(w.Attackers)
-	if problems = slices.DeleteFunc(problems, func(err error) bool { return err == nil }); len(problems) > 0 {
+	if len(problems) > 0 {
 		return wish{}, &incident.InputError{Problems: problems}
 	}
 	return w, nil
-}
-
-// measures reads the strategy. Groups are replaced always, so they need not be named.
-func (w *wish) measures(strategy []string) []error {
-	for _, s := range strategy {
-		if s == strategyAuto {
-			w.Auto = true
-			continue
-		}
-		if m := reach.Measure(s); !slices.Contains(w.Measures, m) {
-			w.Measures = append(w.Measures, m)
-		}
-	}
-	named := slices.DeleteFunc(slices.Clone(w.Measures), func(m reach.Measure) bool { return m == reach.SubnetACL })
-	switch {
-	case len(strategy) == 0:
-		return []error{errors.New("input strategy: empty: auto, or the measures by name")}
-	case w.Auto && len(named) > 0:
-		return []error{fmt.Errorf("input strategy: auto chooses among the measures itself; with it goes %s only", reach.SubnetACL)}
-	}
-	return nil
-}
-
-// parseAttacker reads an address or a CIDR block.
-func parseAttacker(text string) (netip.Prefix, error) {
-	p, err := parsePrefix(text)
-	if err != nil {
-		return p, fmt.Errorf("input attackers: %q: %w", text, err)
-	}
-	if wide(p, widestAttacker4, widestAttacker6) {
-		return p, incident.WithHint(fmt.Errorf("input attackers: %s is too wide: /%d for IPv4 and /%d for IPv6 at most", p, widestAttacker4, widestAttacker6),
-			"the deny hits the whole subnet: name the attackers' addresses; strategy subnet-acl denies everything")
-	}
-	return p, nil
 }
 
 // parseAllow reads CIDR:port, CIDR:port/tcp or CIDR:port/udp. The port comes
@@ -165,7 +152,7 @@ func parseAllow(text string) (rule, error) {
 	if prefix.Addr().Is4In6() {
 		return fail("an IPv4 address is written as such")
 	}
-	if wide(prefix, widestAllow4, widestAllow6) {
+	if wide(prefix) {
 		return rule{}, incident.WithHint(fmt.Errorf("input allow: %q: %s is too wide: /%d for IPv4 and /%d for IPv6 at most", text, prefix, widestAllow4, widestAllow6),
 			"name the address you come from; an isolation that a whole network can pass is none")
 	}
@@ -191,11 +178,44 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-func wide(p netip.Prefix, bits4, bits6 int) bool {
+func wide(p netip.Prefix) bool {
 	if p.Addr().Is4() {
-		return p.Bits() < bits4
+		return p.Bits() < widestAllow4
 	}
-	return p.Bits() < bits6
+	return p.Bits() < widestAllow6
+}
+
+// agentServices are the endpoints that the SSM Agent talks to ("Improve the
+// security of EC2 instances by using VPC endpoints for Systems Manager").
+var agentServices = []string{"ssm", "ssmmessages", "ec2messages"}
+
+// allowSSM finds the addresses of the endpoints. Their own groups have to let the
+// instance in as well: where they name a group of the instance's, they don't any more.
+func (w *wish) allowSSM(vpcs []*reach.VPC) error {
+	found := make(map[string]bool)
+	for _, v := range vpcs {
+		for _, e := range v.Endpoints {
+			service := aws.ToString(e.ServiceName)
+			service = service[strings.LastIndexByte(service, '.')+1:]
+			if e.VpcEndpointType != ec2types.VpcEndpointTypeInterface || !slices.Contains(agentServices, service) {
+				continue
+			}
+			for _, n := range v.Interfaces {
+				a, err := netip.ParseAddr(aws.ToString(n.PrivateIpAddress))
+				if err == nil && slices.Contains(e.NetworkInterfaceIds, aws.ToString(n.NetworkInterfaceId)) {
+					w.endpoints = append(w.endpoints, rule{Egress: true, Prefix: netip.PrefixFrom(a, a.BitLen()), Protocol: "tcp", Port: 443})
+					found[service] = true
+				}
+			}
+		}
+	}
+	for _, s := range agentServices[:2] { // newer agents do without ec2messages
+		if !found[s] {
+			return incident.WithHint(&incident.RefusedError{Reason: fmt.Sprintf("allow_ssm: the instance's VPC has no interface endpoint for %s: Systems Manager would be reached over the Internet, which is cut", s)},
+				"make the endpoints first, or leave allow_ssm out")
+		}
+	}
+	return nil
 }
 
 // digest names an allow-list: the same rules give the same group. Empty for none.

@@ -224,6 +224,9 @@ type Verification struct {
 	Observed []string   `json:"observed,omitempty"`
 	Residual []Exposure `json:"residual,omitempty"`
 	Cuts     []Cut      `json:"cuts,omitempty"` // as read back, path by path
+	// Outputs that only reading back could tell. They are added to Result.Outputs,
+	// and journaled there.
+	Outputs map[string]any `json:"-"`
 }
 
 // Progress of a long step: done of total, in Unit ("bytes", "snapshots").

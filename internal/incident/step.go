@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -391,6 +392,11 @@ func (e *execution) act(ctx context.Context, req Request, action Action, p Propo
 		return r, Verification{}, err
 	}
 	v, err := action.Verify(ctx, req, p, r)
+	if len(v.Outputs) > 0 {
+		outputs := maps.Clone(v.Outputs)
+		maps.Copy(outputs, r.Outputs)
+		r.Outputs = outputs
+	}
 	return r, v, err
 }
 
