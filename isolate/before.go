@@ -1,7 +1,6 @@
 package isolate
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -139,10 +138,13 @@ func (a *network) open(ctx context.Context, t incident.Target) (*wired, error) {
 	})
 	w.inst, err = describe(ctx, w.ec2, t)
 	found := g.Wait()
-	if err = cmp.Or(err, found); err == nil && len(w.interfaces) == 0 {
-		err = fmt.Errorf("%s: AWS shows no network interface", instanceName(w.inst))
+	switch {
+	case err != nil:
+		return w, err
+	case found == nil && len(w.interfaces) == 0:
+		return w, fmt.Errorf("%s: AWS shows no network interface", instanceName(w.inst))
 	}
-	return w, err
+	return w, found
 }
 
 // find returns the interfaces that a filter leaves, by device index.

@@ -120,31 +120,6 @@ func TestAnAddressThatMovedToAnotherHostIsDrift(t *testing.T) {
 	}
 }
 
-func TestEveryInterfacesExposureIsNamed(t *testing.T) {
-	all := residual([]ec2types.NetworkInterface{
-		{
-			NetworkInterfaceId: aws.String("eni-1"), Attachment: &ec2types.NetworkInterfaceAttachment{DeviceIndex: aws.Int32(0)},
-			ConnectionTrackingConfiguration: &ec2types.ConnectionTrackingConfiguration{TcpEstablishedTimeout: aws.Int32(60)},
-			PrivateIpAddresses: []ec2types.NetworkInterfacePrivateIpAddress{
-				{Association: &ec2types.NetworkInterfaceAssociation{PublicIp: aws.String("203.0.113.1")}},
-				{Association: &ec2types.NetworkInterfaceAssociation{PublicIp: aws.String("203.0.113.2")}},
-			},
-		},
-		{NetworkInterfaceId: aws.String("eni-2"), Attachment: &ec2types.NetworkInterfaceAttachment{DeviceIndex: aws.Int32(1)}, InterfaceType: ec2types.NetworkInterfaceTypeTrunk},
-	})
-	var text strings.Builder
-	for _, e := range all {
-		text.WriteString(e.Path + ": " + e.Reason + "\n")
-	}
-	for _, want := range []string{
-		"DNS", "eni-1 (eth0) open at the cut", "here 60 s", "203.0.113.1, 203.0.113.2", "eni-2 (eth1) open at the cut", "432,000 s", "branch interfaces of eni-2",
-	} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("nothing says %q in\n%s", want, text.String())
-		}
-	}
-}
-
 func TestWhatAnInstanceCanNotHaveIsNotAskedFor(t *testing.T) {
 	inst := ec2types.Instance{
 		InstanceId: aws.String("i-1"), State: &ec2types.InstanceState{Name: ec2types.InstanceStateNameRunning},

@@ -245,7 +245,7 @@ func (s *site) letIn(group string) {
 func TestAGroupThatOnlyHasTheNameIsNotTheIsolationGroup(t *testing.T) {
 	s := newSite(t, 1)
 	s.makeGroup(isolationName)
-	_, err := ensureIsolation(s.ctx, s.ec2(), s.acct.Clock(), s.vpc())
+	_, err := fence{VPC: s.vpc()}.ensure(s.ctx, s.ec2(), s.acct.Clock())
 	s.hinted(err, isolationName)
 }
 
@@ -269,12 +269,11 @@ func TestAnIsolationGroupThatLetsOutIsEmptied(t *testing.T) {
 	if err := s.acct.Clock().Sleep(s.ctx, lag); err != nil { // until AWS shows the tag
 		t.Fatal(err)
 	}
-	got, err := ensureIsolation(s.ctx, s.ec2(), s.acct.Clock(), s.vpc())
+	got, err := fence{VPC: s.vpc()}.ensure(s.ctx, s.ec2(), s.acct.Clock())
 	if err != nil || got != id {
 		t.Fatalf("group %s, error %v; want %s", got, err, id)
 	}
-	w := &wired{ec2: s.ec2()}
-	if err := w.verifyEmpty(s.ctx, id); err != nil {
+	if _, err := (fence{VPC: s.vpc()}).verify(s.ctx, s.ec2(), id); err != nil {
 		t.Error(err)
 	}
 }
@@ -286,7 +285,7 @@ func TestRunsAtTheSameTimeShareOneIsolationGroup(t *testing.T) {
 	vpc := s.vpc()
 	for i := range ids {
 		wg.Go(func() {
-			id, err := ensureIsolation(s.ctx, s.ec2(), s.acct.Clock(), vpc)
+			id, err := fence{VPC: vpc}.ensure(s.ctx, s.ec2(), s.acct.Clock())
 			if err != nil {
 				t.Error(err)
 			}

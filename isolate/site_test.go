@@ -88,8 +88,8 @@ func (s *site) watch(stack *middleware.Stack) error {
 	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("Watch",
 		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 			op := awsmiddleware.GetOperationName(ctx)
-			killed, after := s.note(service(awsmiddleware.GetServiceID(ctx))+":"+op, changes(op))
-			if killed && !after {
+			killed, after, dead := s.note(service(awsmiddleware.GetServiceID(ctx))+":"+op, changes(op))
+			if dead || killed && !after {
 				return middleware.InitializeOutput{}, middleware.Metadata{}, errKilled
 			}
 			out, meta, err := next.HandleInitialize(ctx, in)
@@ -100,15 +100,18 @@ func (s *site) watch(stack *middleware.Stack) error {
 		}), middleware.After)
 }
 
-func (s *site) note(call string, changing bool) (killed, after bool) {
+func (s *site) note(call string, changing bool) (killed, after, dead bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.crash.at > 0 && s.crash.seen >= s.crash.at {
+		return false, false, true
+	}
 	s.calls = append(s.calls, call)
 	if !changing {
-		return false, false
+		return false, false, false
 	}
 	s.crash.seen++
-	return s.crash.seen == s.crash.at, s.crash.after
+	return s.crash.seen == s.crash.at, s.crash.after, false
 }
 
 func service(id string) string {
@@ -150,6 +153,7 @@ type step struct {
 	inputs   map[string]any
 	proposal incident.Proposal
 	result   incident.Result
+	verified incident.Verification
 	state    incident.StepState
 	recorded []json.RawMessage
 	held     bool // another step holds what this one shares, while it is undone
@@ -216,13 +220,17 @@ func (s *site) try(st *step, resumed bool) error {
 	req.Resumed = resumed
 	st.state = incident.Unknown
 	r, err := s.acts[st.name].Apply(s.ctx, req, st.proposal)
+	if !errors.Is(err, errKilled) { // of a step that fails the engine journals what it left
+		st.result = journaled(s.t, r)
+	}
 	if err != nil {
 		return err
 	}
-	st.result = journaled(s.t, r)
-	if _, err = s.acts[st.name].Verify(s.ctx, req, st.proposal, st.result); err != nil {
+	v, err := s.acts[st.name].Verify(s.ctx, req, st.proposal, st.result)
+	if err != nil {
 		return err
 	}
+	st.verified = journaled(s.t, v)
 	st.state = incident.Succeeded
 	return nil
 }
@@ -243,7 +251,7 @@ func (s *site) do(name string, inputs map[string]any) *step {
 func (s *site) undoing(st *step, force bool) incident.Request {
 	req := s.request(st)
 	req.Run = "r2"
-	req.Undo = &incident.Undo{Run: "r1", Step: st.name, State: st.state, Inputs: req.Inputs, Proposal: st.proposal, Result: st.result, Force: force, Held: st.held}
+	req.Undo = &incident.Undo{Run: "r1", Step: st.name, State: st.state, Inputs: req.Inputs, Proposal: st.proposal, Result: st.result, Records: st.recorded, Force: force, Held: st.held}
 	return req
 }
 
@@ -321,8 +329,28 @@ func (s *site) stateOfInstance() []string {
 func (s *site) stateOfNetwork() []string {
 	w := must[*wired](s.t)(s.acts["isolate.network"].(*network).open(s.ctx, s.target))
 	var lines []string
-	for _, n := range w.interfaces {
-		lines = append(lines, fmt.Sprintf("%s groups %v, public %q", *n.NetworkInterfaceId, wireOf(n).ids(), publicAddress(n)))
+	for _, i := range w.interfaces {
+		n := w.wire(i)
+		if err := w.readAutomatic(s.ctx, &n); err != nil {
+			s.t.Fatalf("%v", err)
+		}
+		lines = append(lines, fmt.Sprintf("%s groups %v, timeouts %s, automatic address %v, IPv6 %v", n.ID, n.ids(), n.Timers, n.Automatic, n.IPv6))
+		for _, p := range n.Public {
+			if p.Allocation != "" {
+				lines = append(lines, fmt.Sprintf("%s: %s in front of %s", n.ID, p, p.Private))
+			}
+		}
+	}
+	return append(lines, s.stateOfACLs()...)
+}
+
+func (s *site) stateOfACLs() []string {
+	var lines []string
+	out := must[*ec2.DescribeNetworkAclsOutput](s.t)(s.ec2().DescribeNetworkAcls(s.ctx, &ec2.DescribeNetworkAclsInput{}))
+	for _, a := range out.NetworkAcls {
+		for _, e := range a.Entries {
+			lines = append(lines, fmt.Sprintf("%s egress %v: %s", *a.NetworkAclId, *e.Egress, entryWords(e)))
+		}
 	}
 	return lines
 }

@@ -32,8 +32,8 @@ var networkInputs = []incident.Field{
 		},
 		Description: "the measures to take: auto takes the narrowest that cut every path; groups are always replaced; subnet-acl hits neighbours and is only taken by name",
 	},
-	{Name: "attackers", Type: incident.Strings, Description: "the attackers' addresses or CIDR blocks, denied on the instance's own subnet (remote-acl)"},
-	{Name: "allow", Type: incident.Strings, Description: "who may still connect to the instance, for live response: CIDR:port, or CIDR:port/udp"},
+	{Name: "attackers", Type: incident.Strings, Default: []string{}, Description: "the attackers' addresses or CIDR blocks, denied on the instance's own subnet (remote-acl)"},
+	{Name: "allow", Type: incident.Strings, Default: []string{}, Description: "who may still connect to the instance, for live response: CIDR:port, or CIDR:port/udp"},
 	{Name: "allow_ssm", Type: incident.Boolean, Default: false, Description: "let the instance reach the VPC's own Systems Manager endpoints"},
 }
 

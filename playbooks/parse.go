@@ -184,8 +184,8 @@ func (p *parser) input(in pair) (incident.Field, bool) {
 }
 
 func (p *parser) enum(n *yaml.Node, what string, t incident.FieldType) []string {
-	if t != incident.String && t != "" {
-		p.add(at(n), "%s is %s: only a string can have an enum", what, t)
+	if t != incident.String && t != incident.Strings && t != "" {
+		p.add(at(n), "%s is %s: only a string, or strings, can have an enum", what, t)
 		return nil
 	}
 	var words []string
@@ -212,7 +212,7 @@ func (p *parser) literal(n *yaml.Node, what string, f incident.Field) (any, bool
 	case incident.Strings:
 		out := []string{}
 		for _, item := range p.items(n, what) {
-			s, ok := p.text(item, "an item of "+what)
+			s, ok := p.item(item, "an item of "+what, f)
 			if !ok {
 				return nil, false
 			}
@@ -228,6 +228,13 @@ func (p *parser) literal(n *yaml.Node, what string, f incident.Field) (any, bool
 		}
 		return p.text(n, what)
 	}
+}
+
+func (p *parser) item(n *yaml.Node, what string, f incident.Field) (string, bool) {
+	if len(f.Enum) > 0 {
+		return p.choice(n, what, f.Enum...)
+	}
+	return p.text(n, what)
 }
 
 func (p *parser) step(n *yaml.Node) {

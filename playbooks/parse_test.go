@@ -51,7 +51,7 @@ func TestWhatIsWrongIsReportedWithItsLine(t *testing.T) {
 		{"approval", head + "steps:\n- id: a\n  action: isolate.protect\n  approval: never\n", []string{`6:13: approval of step a is "never"; it may be auto, required, none`}},
 
 		{"missing input", head + export, []string{`6:3: step e has no input "snapshots", which capture.export requires`}},
-		{"unknown input", head + "steps:\n- id: a\n  action: isolate.network\n  with: {mode: hard}\n", []string{`6:10: isolate.network has no input "mode"; it has none`}},
+		{"unknown input", head + "steps:\n- id: a\n  action: isolate.network\n  with: {mode: hard}\n", []string{`6:10: isolate.network has no input "mode"; it has allow, allow_ssm, attackers, strategy`}},
 		{"boolean for a list", head + export + "  with:\n    snapshots: true\n", []string{`10:16: input snapshots of step e must be a list, not "true"`}},
 		{"text for a number", head + "steps:\n- id: a\n  action: capture.snapshots\n  with:\n    lock_days: thirty\n", []string{`7:16: input lock_days of step a must be a whole number, not "thirty"`}},
 		{"fraction for a number", head + "steps:\n- id: a\n  action: capture.snapshots\n  with:\n    lock_days: 1.5\n", []string{`7:16: input lock_days of step a must be a whole number`}},

@@ -107,7 +107,11 @@ func literalSchema(f incident.Field) object {
 	case incident.Integer:
 		return object{"type": "integer"}
 	case incident.Strings:
-		return object{"type": "array", "items": object{"type": "string"}}
+		items := object{"type": "string"}
+		if len(f.Enum) > 0 {
+			items = object{"enum": f.Enum}
+		}
+		return object{"type": "array", "items": items}
 	}
 	if len(f.Enum) > 0 {
 		return object{"enum": f.Enum}
@@ -127,7 +131,7 @@ func inputSchema() object {
 	var rules []any
 	for _, t := range []incident.FieldType{incident.String, incident.Integer, incident.Boolean, incident.Strings} {
 		properties := object{"default": literalSchema(incident.Field{Type: t})}
-		if t != incident.String {
+		if t != incident.String && t != incident.Strings {
 			properties["enum"] = false
 		}
 		rules = append(rules, object{

@@ -17,7 +17,13 @@ var testSpecs = []incident.Spec{
 		{Name: "quarantine_profile", Type: incident.String, Default: ""},
 	}},
 	{
-		Name: "isolate.network", Impact: incident.Disruptive,
+		Name: "isolate.network", Impact: incident.Irreversible,
+		Inputs: []incident.Field{
+			{Name: "strategy", Type: incident.Strings, Enum: []string{"auto", "groups", "timeouts", "addresses", "edge-acl", "remote-acl", "subnet-acl"}, Default: []string{"auto"}},
+			{Name: "attackers", Type: incident.Strings, Default: []string{}},
+			{Name: "allow", Type: incident.Strings, Default: []string{}},
+			{Name: "allow_ssm", Type: incident.Boolean, Default: false},
+		},
 		Provides: []incident.Capability{incident.NetworkCut}, MayRequire: []incident.Capability{incident.LeftGroup},
 	},
 	{Name: "capture.metadata", Inputs: []incident.Field{
