@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cordon-ir/cordon/internal/rehearsal"
+)
+
+// vandal HOW CASE KIND VAR does something to the object of the case's first
+// item of a kind, in the rehearsal's bucket, as the account's root user can, and sets VAR to the item's ID.
+//
+//	hide       put a delete marker on top
+//	overwrite  put another version on top
+//	delete     delete the version, bypassing governance
+//	shorten    end its retention in an hour, bypassing governance
+//	release    lift its legal hold
+func vandal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: vandal hide|overwrite|delete|shorten|release CASE KIND VAR")
+	}
+	ts.Check(ts.Exec("cordon", "--output", "json", "evidence", "list", "--case", args[1]))
+	var manifest struct {
+		Items []struct{ ID, Kind, Location, Version string }
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &manifest))
+	for _, i := range manifest.Items {
+		if i.Kind != args[2] {
+			continue
+		}
+		bucket, key, _ := strings.Cut(strings.TrimPrefix(i.Location, "s3://"), "/")
+		key, _, _ = strings.Cut(key, "?")
+		account, err := rehearsal.Open(ts.Getenv("CORDON_REHEARSAL"))
+		ts.Check(err)
+		ts.Check(harm(account, args[0], bucket, key, i.Version))
+		ts.Setenv(args[3], i.ID)
+		return
+	}
+	ts.Fatalf("case %s has no item of kind %s", args[1], args[2])
+}
+
+func harm(account *rehearsal.Account, how, bucket, key, version string) error {
+	ctx := context.Background()
+	client := s3.NewFromConfig(account.Config(account.Alert().Region))
+	var err error
+	switch how {
+	case "hide":
+		_, err = client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+	case "overwrite":
+		_, err = client.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader("something else")})
+	case "delete":
+		_, err = client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key, VersionId: &version, BypassGovernanceRetention: aws.Bool(true)})
+	case "shorten":
+		_, err = client.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{
+			Bucket: &bucket, Key: &key, VersionId: &version, BypassGovernanceRetention: aws.Bool(true),
+			Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeGovernance, RetainUntilDate: aws.Time(account.Clock().Now().Add(time.Hour))},
+		})
+	case "release":
+		_, err = client.PutObjectLegalHold(ctx, &s3.PutObjectLegalHoldInput{
+			Bucket: &bucket, Key: &key, VersionId: &version, LegalHold: &types.ObjectLockLegalHold{Status: types.ObjectLockLegalHoldStatusOff},
+		})
+	}
+	return err
+}
+
+// pass DURATION lets simulated time pass.
+func pass(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: pass DURATION")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	account, err := rehearsal.Open(ts.Getenv("CORDON_REHEARSAL"))
+	ts.Check(err)
+	ts.Check(account.Clock().Sleep(context.Background(), d))
+}
