@@ -312,7 +312,7 @@ func (w *workspace) store(ctx context.Context, a *access.Access, t incident.Targ
 func (w *workspace) s3Options() vault.S3Options {
 	e := w.config.Evidence
 	return vault.S3Options{
-		Bucket: e.Bucket, Prefix: e.Prefix, Region: e.Region, Mode: strings.ToUpper(e.Mode), Days: e.Days, KMSKey: e.KMSKey, LegalHold: e.LegalHold,
+		Bucket: e.Bucket, Prefix: e.Prefix, Region: e.Region, Mode: strings.ToUpper(e.Mode), Days: e.Days, KMSKey: e.KMSKey, LegalHold: e.LegalHold, Account: e.Account,
 	}
 }
 

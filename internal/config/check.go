@@ -37,11 +37,12 @@ func (r *report) check(root *yaml.Node, c Config) {
 	say(e.Bucket == "" || bucketName.MatchString(e.Bucket), "bucket is not a bucket's name", "evidence", "bucket")
 	say(e.Region == "" || region.MatchString(e.Region), "region "+badRegion, "evidence", "region")
 	say(e.Mode == "" || e.Mode == "governance" || e.Mode == "compliance", "mode must be governance or compliance", "evidence", "mode")
+	say(e.Account == "" || accountID.MatchString(e.Account), "account: an account's ID has 12 digits", "evidence", "account")
 	say(e.Days >= 0 && e.Days <= maxDays, "days must be from 0 to 36500", "evidence", "days")
 	say(e.Prefix == "" || e.Prefix[0] != '/' && e.Prefix[len(e.Prefix)-1] != '/', "prefix must not begin or end with a slash", "evidence", "prefix")
 	say(e.Bucket == "", "evidence goes to a bucket or to a directory, not to both", "evidence", "directory")
 	if e.Directory != "" && e.Bucket == "" {
-		for _, f := range []string{"prefix", "region", "mode", "days", "kms_key", "legal_hold"} {
+		for _, f := range []string{"prefix", "region", "mode", "days", "kms_key", "legal_hold", "account"} {
 			say(false, f+" is of a bucket: a directory can't keep it", "evidence", f)
 		}
 	}

@@ -32,6 +32,7 @@ type Evidence struct {
 	Days      int    `yaml:"days"`   // of retention; 0: the bucket's default retention
 	KMSKey    string `yaml:"kms_key"`
 	LegalHold bool   `yaml:"legal_hold"`
+	Account   string `yaml:"account"`   // that owns the bucket; every request names it
 	Directory string `yaml:"directory"` // instead of a bucket; not write-once
 }
 

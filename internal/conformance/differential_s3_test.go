@@ -47,10 +47,12 @@ func buckets(l *lane) {
 		BlockPublicAcls: aws.Bool(true), BlockPublicPolicy: aws.Bool(true), IgnorePublicAcls: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true),
 	}})
 	do(l, l.s3.GetPublicAccessBlock, &s3.GetPublicAccessBlockInput{Bucket: b})
+	do(l, l.s3.GetBucketPolicyStatus, &s3.GetBucketPolicyStatusInput{Bucket: b})
 	do(l, l.s3.PutBucketPolicy, &s3.PutBucketPolicyInput{Bucket: b, Policy: aws.String("{not JSON")})
 	do(l, l.s3.PutBucketPolicy, &s3.PutBucketPolicyInput{Bucket: b, Policy: aws.String(
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::diff-buckets/*"}]}`)})
 	do(l, l.s3.GetBucketPolicy, &s3.GetBucketPolicyInput{Bucket: b})
+	do(l, l.s3.GetBucketPolicyStatus, &s3.GetBucketPolicyStatusInput{Bucket: b})
 	do(l, l.s3.PutBucketEncryption, &s3.PutBucketEncryptionInput{Bucket: b, ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
 		Rules: []types.ServerSideEncryptionRule{{ApplyServerSideEncryptionByDefault: &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAwsKms}}},
 	}})

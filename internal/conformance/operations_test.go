@@ -121,6 +121,7 @@ var a, b = &ec2.LockSnapshotInput{}, []any{elb.RegisterTargetsInput{Targets: nil
 var authorizes = map[string]string{
 	"iam:PassRole":                        "", // none of its own: asked for where a role is handed on
 	"s3:GetBucketObjectLockConfiguration": "GetObjectLockConfiguration",
+	"s3:GetBucketPublicAccessBlock":       "GetPublicAccessBlock",
 	"s3:GetObjectVersion":                 "GetObject", // with a version
 	"s3:ListBucket":                       "ListObjectsV2",
 	"s3:ListBucketMultipartUploads":       "ListMultipartUploads",

@@ -16,6 +16,9 @@ type Object struct {
 	Mode        string // GOVERNANCE, COMPLIANCE; none where the store can't lock
 	RetainUntil time.Time
 	LegalHold   bool
+	// Encryption at rest as the store shows it: AES256, aws:kms with KMSKey;
+	// empty where it shows none.
+	Encryption, KMSKey string
 }
 
 // Version is one version of an object, or a delete marker, which hides the

@@ -68,6 +68,7 @@ func (ops operations) s3() {
 	on(ops, s3PutPublicAccessBlock)
 	on(ops, s3GetBucketPolicy)
 	on(ops, s3PutBucketPolicy)
+	on(ops, s3GetBucketPolicyStatus)
 
 	on(ops, s3PutObject)
 	on(ops, s3HeadObject)

@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 
@@ -226,4 +227,34 @@ func s3PutBucketPolicy(c *call, in *s3.PutBucketPolicyInput) (*s3.PutBucketPolic
 	}
 	b.Policy = aws.ToString(in.Policy)
 	return &s3.PutBucketPolicyOutput{}, nil
+}
+
+// https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketPolicyStatus.html. A policy is public where it
+// allows anyone something without a condition that names who ("The meaning of public",
+// access-control-block-public-access.html); here any condition counts as one.
+func s3GetBucketPolicyStatus(c *call, in *s3.GetBucketPolicyStatusInput) (*s3.GetBucketPolicyStatusOutput, error) {
+	b, err := c.s3Bucket(in.Bucket, in.ExpectedBucketOwner)
+	if err != nil {
+		return nil, err
+	}
+	if b.Policy == "" {
+		return nil, apiError("NoSuchBucketPolicy", "The bucket policy does not exist")
+	}
+	var policy struct {
+		Statement []struct {
+			Effect    string
+			Principal any
+			Condition map[string]any
+		}
+	}
+	if err := json.Unmarshal([]byte(b.Policy), &policy); err != nil {
+		return nil, apiError("MalformedPolicy", "Policies must be valid JSON")
+	}
+	public := false
+	for _, s := range policy.Statement {
+		named, _ := s.Principal.(map[string]any)
+		anyone := s.Principal == "*" || named["AWS"] == "*"
+		public = public || s.Effect == "Allow" && anyone && len(s.Condition) == 0
+	}
+	return &s3.GetBucketPolicyStatusOutput{PolicyStatus: &types.PolicyStatus{IsPublic: &public}}, nil
 }

@@ -30,7 +30,32 @@ func (s *S3) Check(ctx context.Context) error {
 			fmt.Errorf("evidence bucket: %s lies in Region %s, not in %s", s.o.Bucket, got, want),
 			"name the bucket's Region in the configuration: evidence.region: "+got)
 	}
+	if err := s.private(ctx); err != nil {
+		return err
+	}
 	return s.locks(ctx)
+}
+
+// private refuses a bucket that anyone may read or write by its policy, with
+// nothing that blocks it. What the responder may not see, or the store does not have, is not held
+// against the bucket: the account can block public access for all of them.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+func (s *S3) private(ctx context.Context) error {
+	status, err := s.client.GetBucketPolicyStatus(ctx, &s3.GetBucketPolicyStatusInput{Bucket: &s.o.Bucket})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	public := err == nil && status.PolicyStatus != nil && aws.ToBool(status.PolicyStatus.IsPublic)
+	block, err := s.client.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: &s.o.Bucket})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	blocked := err == nil && block.PublicAccessBlockConfiguration != nil && aws.ToBool(block.PublicAccessBlockConfiguration.RestrictPublicBuckets)
+	if !public || blocked {
+		return nil
+	}
+	return incident.WithHint(&incident.RefusedError{Reason: "evidence bucket " + s.o.Bucket + " is public by its policy, and nothing blocks it"},
+		"block public access on the bucket, and find out who made it public (CloudTrail: PutBucketPolicy)")
 }
 
 // locks fails with evidence.ErrNotLocked where the bucket has no versioning or
@@ -83,7 +108,7 @@ func explain(err error, bucket string) error {
 			"name an existing bucket in the configuration (evidence.bucket), or make one with Object Lock")
 	case "AccessDenied", "Forbidden":
 		return incident.WithHint(fmt.Errorf("no permission on bucket %s: %w", bucket, err),
-			"give the responder the permissions that cordon policy prints, in its role and in the bucket's and the key's policy")
+			"give the responder the permissions that its playbook's actions name, in its role and in the bucket's and the key's policy; where evidence.account is set, the bucket must be that account's")
 	case "PermanentRedirect", "MovedPermanently", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
 		return incident.WithHint(fmt.Errorf("bucket %s lies in another Region: %w", bucket, err),
 			"name the bucket's Region in the configuration: evidence.region")

@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -34,6 +36,9 @@ type S3Options struct {
 	Days      int
 	KMSKey    string // ARN; empty: the bucket's default encryption
 	LegalHold bool   // put one on every object
+	// Account that owns the bucket; empty: not checked. Every request names it, so that
+	// S3 refuses to hand evidence to a bucket of the same name that is somebody else's.
+	Account string
 }
 
 // S3 keeps evidence in a bucket with versioning and Object Lock.
@@ -62,8 +67,25 @@ func NewS3(cfg aws.Config, o S3Options, clock incident.Clock) *S3 {
 		// The SDK can't check a checksum of checksums and would say so on
 		// standard error at each read. Whoever reads evidence hashes it.
 		c.DisableLogOutputChecksumValidationSkipped = true
+		if o.Account != "" {
+			c.APIOptions = append(c.APIOptions, expectOwner(o.Account))
+		}
 	})
 	return &S3{client: client, o: o, clock: clock}
+}
+
+// expectOwner names the bucket's owner in every request, whichever it is
+// ("Verifying bucket ownership with bucket owner condition", Amazon S3 User Guide).
+func expectOwner(account string) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("ExpectedBucketOwner",
+			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+				if f := reflect.Indirect(reflect.ValueOf(in.Parameters)).FieldByName("ExpectedBucketOwner"); f.IsValid() {
+					f.Set(reflect.ValueOf(&account))
+				}
+				return next.HandleInitialize(ctx, in)
+			}), middleware.Before)
+	}
 }
 
 // String is s3://bucket/prefix.
@@ -211,31 +233,30 @@ func (s *S3) readBack(ctx context.Context, key string, want stored) (evidence.Ob
 	return got, s.kept(got, want.lock)
 }
 
+// encrypted fails where an object is not under the key that was asked for. S3 shows
+// the key's ARN; an alias can't be compared with it.
+func (s *S3) encrypted(obj evidence.Object) error {
+	isKey := strings.Contains(s.o.KMSKey, ":key/")
+	if s.o.KMSKey == "" || obj.Encryption == string(types.ServerSideEncryptionAwsKms) && (!isKey || obj.KMSKey == s.o.KMSKey) {
+		return nil
+	}
+	return incident.WithHint(
+		fmt.Errorf("%s is encrypted by %q with the key %q, not by aws:kms with %s", obj.Location, obj.Encryption, obj.KMSKey, s.o.KMSKey),
+		"look who stored it; the key is named in the configuration: evidence.kms_key")
+}
+
 // kept fails where a retention is to be on the object and none is: also where
 // somebody else stored the same bytes before us, without one.
 func (s *S3) kept(obj evidence.Object, lock bool) error {
+	if err := s.encrypted(obj); err != nil {
+		return err
+	}
 	if !lock || obj.Mode != evidence.ModeNone && obj.RetainUntil.After(s.clock.Now()) {
 		return nil
 	}
 	return incident.WithHint(
 		fmt.Errorf("%w: %s is stored, but S3 shows no retention on it", evidence.ErrNotLocked, obj.Location),
 		"let the responder read retentions (s3:GetObjectRetention) and set a retention in days, or a default retention on the bucket")
-}
-
-// Get opens a version of an object; the newest where version is empty.
-func (s *S3) Get(ctx context.Context, key, version string) (io.ReadCloser, error) {
-	in := &s3.GetObjectInput{Bucket: &s.o.Bucket, Key: s.key(key)}
-	if version != "" {
-		in.VersionId = &version
-	}
-	out, err := s.client.GetObject(ctx, in)
-	if version != "" && errorCode(err) == "InvalidArgument" {
-		err = fmt.Errorf("%w: version %s: %w", evidence.ErrNotFound, version, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s from %s: %w", key, s, explain(err, s.o.Bucket))
-	}
-	return out.Body, nil
 }
 
 // Stat reads back what S3 knows of an object.
@@ -260,8 +281,11 @@ func (s *S3) stat(ctx context.Context, key, version string) (evidence.Object, er
 	if obj.Version != "" {
 		obj.Location += "?versionId=" + obj.Version
 	}
+	obj.Encryption, obj.KMSKey = string(head.ServerSideEncryption), aws.ToString(head.SSEKMSKeyId)
 	if head.ObjectLockMode != "" {
 		obj.Mode, obj.RetainUntil = string(head.ObjectLockMode), aws.ToTime(head.ObjectLockRetainUntilDate).UTC()
+	} else if err := s.readLock(ctx, &obj); err != nil {
+		return obj, err
 	}
 	obj.SHA256, err = s.digest(ctx, key, head)
 	return obj, err
