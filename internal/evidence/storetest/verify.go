@@ -73,7 +73,8 @@ func newScene(t *testing.T, s evidence.Store, v Vandal) *scene {
 		store: s, vandal: v, c: incident.Case{ID: "INC-1", PublicKey: public}, custody: evidence.NewCustody(), key: public,
 		locks: !errors.Is(s.Check(t.Context()), evidence.ErrNotLocked),
 	}
-	for name, n := range map[string]int{"small-1": 1000, "large-1": 9 * mib} {
+	for i, name := range []string{"small-1", "large-1"} {
+		n := []int{1000, 9 * mib}[i]
 		obj := put(t, s, evidence.Key(x.c, "r1", name+".bin"), random(7, n))
 		it := evidence.Item{
 			ID: name, Kind: evidence.KindLog, Source: "i-1", Key: obj.Key, Location: obj.Location, Version: obj.Version,
