@@ -27,6 +27,8 @@ type LoadOptions struct {
 	// MFAToken asks for a code. It is asked once per session, for all Regions
 	// together. Where it is nil, a code that is needed is an error.
 	MFAToken func() (string, error)
+	// Clock by which a connection is given up on which nothing moves. Nil: never.
+	Clock incident.Clock
 }
 
 // Load returns a loader of the ordinary AWS configuration: profiles, SSO, the
@@ -73,6 +75,9 @@ func load(ctx context.Context, o LoadOptions) (aws.Config, error) {
 	}
 	if o.Region != "" {
 		opts = append(opts, config.WithRegion(o.Region))
+	}
+	if o.Clock != nil {
+		opts = append(opts, config.WithHTTPClient(httpClient(o.Clock, silence)))
 	}
 	if o.EndpointURL != "" {
 		opts = append(opts, config.WithBaseEndpoint(o.EndpointURL))

@@ -68,7 +68,7 @@ func (g *globals) open() (*workspace, error) {
 		w.base = access.Load(access.LoadOptions{
 			Profile: orElse(g.profile, unlessSet(w.config.Profile, "AWS_PROFILE")),
 			Region:  orElse(g.region, unlessSet(w.config.Region, "AWS_REGION", "AWS_DEFAULT_REGION")),
-			RoleARN: g.roleARN, MFASerial: g.mfaSerial, EndpointURL: g.endpoint, MFAToken: g.askMFA,
+			RoleARN: g.roleARN, MFASerial: g.mfaSerial, EndpointURL: g.endpoint, MFAToken: g.askMFA, Clock: w.clock,
 		})
 	}
 	return w, nil

@@ -92,6 +92,10 @@ func (r *rehearsal) run(dir string) error {
 	if err := r.fetch(dir); err != nil {
 		return err
 	}
+	// What was fetched, held and handed over is still what it should be.
+	if _, err := cordon(dir, append([]string{"evidence", "verify"}, inCase(dir)...)...); err != nil {
+		return err
+	}
 	var err error
 	r.export, err = cordon(dir, append([]string{"journal", "export"}, inCase(dir)...)...)
 	return err
@@ -269,7 +273,8 @@ func killedAfter(lines int, cmd *exec.Cmd) (bool, error) {
 	return false, err
 }
 
-// fetch fetches the evidence that has bytes, but of the disk images only one.
+// fetch fetches the evidence that has bytes, one item of each kind, puts a legal hold on
+// the metadata, and hands it over.
 func (r *rehearsal) fetch(dir string) error {
 	out, err := cordon(dir, append([]string{"evidence", "list", "--output", "json"}, inCase(dir)...)...)
 	if err != nil {
@@ -288,8 +293,14 @@ func (r *rehearsal) fetch(dir string) error {
 		}
 		fetched[item.Kind] = true
 		to := filepath.Join(dir, "fetched-"+item.ID)
-		if _, err := cordon(dir, append([]string{"evidence", "fetch", item.ID, "--out", to}, inCase(dir)...)...); err != nil {
-			return err
+		commands := [][]string{{"fetch", item.ID, "--out", to}}
+		if item.Kind == "metadata" {
+			commands = append(commands, []string{"hold", item.ID, "on"}, []string{"transfer", item.ID, "--to", "the court", "--reason", "order 13"})
+		}
+		for _, c := range commands {
+			if _, err := cordon(dir, slices.Concat([]string{"evidence"}, c, inCase(dir))...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
