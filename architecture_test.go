@@ -58,7 +58,7 @@ var house = map[string]room{
 	"internal/cli":                {may: []string{"*"}},
 	"cmd/cordon":                  {may: []string{"internal/cli"}},
 	"internal/conformance":        {},
-	"internal/evidence/storetest": {may: []string{"internal/evidence"}},
+	"internal/evidence/storetest": {may: []string{"internal/evidence", "internal/incident"}},
 }
 
 // imports are those of a package's files that are not tests, by file.

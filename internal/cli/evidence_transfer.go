@@ -105,7 +105,7 @@ func (h *heldItem) copy(ctx context.Context, to evidence.Store, manifest evidenc
 		return err
 	}
 	found, err := evidence.Verifier{
-		Store: to, Now: h.w.clock.Now(), Item: h.item.ID, Progress: newMeter(h.w.g, h.w.clock, "verifying the copy").show,
+		Store: to, Now: h.w.clock.Now(), Images: verifyImage, Item: h.item.ID, Progress: newMeter(h.w.g, h.w.clock, "verifying the copy").show,
 	}.Case(ctx, h.j.Case())
 	if err != nil {
 		return err

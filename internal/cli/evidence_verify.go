@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cordon-ir/cordon/capture/diskimage"
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
@@ -91,7 +92,7 @@ func runEvidenceVerify(ctx context.Context, g *globals, o verifyOptions) error {
 	report := verifyReport{Store: store.String(), Verified: true}
 	for _, c := range cases {
 		v := evidence.Verifier{
-			Store: store, Now: w.clock.Now(), PublicKey: o.publicKey, Item: o.item, ExpiresWithin: o.expires,
+			Store: store, Now: w.clock.Now(), Images: verifyImage, PublicKey: o.publicKey, Item: o.item, ExpiresWithin: o.expires,
 			Progress: newMeter(g, w.clock, "re-reading case "+c.ID).show,
 		}
 		if r != nil {
@@ -110,6 +111,15 @@ func runEvidenceVerify(ctx context.Context, g *globals, o verifyOptions) error {
 		report.Journaled = w.journalVerification(ctx, o.caseID, report)
 	}
 	return g.printVerification(report)
+}
+
+// verifyImage reads every byte of a disk image.
+func verifyImage(ctx context.Context, s evidence.Store, index evidence.Ref) error {
+	r, err := diskimage.Open(ctx, s, index)
+	if err != nil {
+		return err
+	}
+	return r.Verify(ctx, nil)
 }
 
 // journalOf folds the case's journal, where it is here.

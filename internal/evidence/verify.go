@@ -31,6 +31,9 @@ type Verifier struct {
 	Item string
 	// ExpiresWithin is when the end of a retention is worth a warning.
 	ExpiresWithin time.Duration
+	// Images reads every byte of a disk image, given the store and its index, and
+	// fails with ErrDigest where it is not what the index says (capture/diskimage does).
+	Images func(ctx context.Context, s Store, index Ref) error
 	// Progress is called with the bytes read and those to read; nil: not called.
 	Progress func(done, total int64)
 }

@@ -3,44 +3,49 @@ package evidence
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
 )
 
-// image checks what the index of a disk image names: the segments' indexes, their
-// block lists, and every block. The index itself has been read and is whole.
-func (c *itemCheck) image(ctx context.Context) error {
-	own, _ := c.find(c.ref())
-	b, err := readBounded(ctx, c.Store, Object{Key: own.Key, Version: own.Version, Location: own.Location}, maxDocument)
-	if err != nil {
-		c.add(Unreadable, c.ref(), err.Error())
-		return ctx.Err()
-	}
-	var index Image
-	if err := json.Unmarshal(b, &index); err != nil || index.Schema != ImageSchema {
-		c.add(Altered, c.ref(), fmt.Sprintf("it is not the index of a disk image (schema %q)", index.Schema))
+// image checks a disk image, whose index has been read and is whole: that all that
+// the index names is there and kept, and then every byte of it.
+func (c *itemCheck) image(ctx context.Context, index []byte) error {
+	var image Image
+	if err := json.Unmarshal(index, &image); err != nil || image.Schema != ImageSchema {
+		c.add(Altered, c.ref(), fmt.Sprintf("it is not the index of a disk image (schema %q)", image.Schema))
 		return nil
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelObjects)
-	for _, ref := range index.Segments {
-		g.Go(func() error { return c.segment(gctx, ref, index.Base != nil) })
+	for _, ref := range image.Segments {
+		g.Go(func() error { return c.segment(gctx, ref) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil || c.lacks() {
+		return err
+	}
+	return c.blocks(ctx)
 }
 
 func (c *itemCheck) ref() Ref {
 	return Ref{Key: c.Key, Version: c.Version, SHA256: c.SHA256, Bytes: c.Bytes}
 }
 
-// segment checks one: its index, its block lists and its data.
-func (c *itemCheck) segment(ctx context.Context, ref Ref, changes bool) error {
+// lacks: something of the item is not there or not what it was, so that the image can't be read.
+func (c *itemCheck) lacks() bool {
+	for _, f := range c.report.Findings {
+		if f.Problem == Missing || f.Problem == Altered || f.Problem == Unreadable {
+			return true
+		}
+	}
+	return false
+}
+
+// segment checks one segment's index and block lists, and that its data is there and kept.
+func (c *itemCheck) segment(ctx context.Context, ref Ref) error {
 	var b bytes.Buffer
 	if ok, err := c.object(ctx, ref, false, &b); err != nil || !ok {
 		return err
@@ -52,156 +57,65 @@ func (c *itemCheck) segment(ctx context.Context, ref Ref, changes bool) error {
 	}
 	data := Ref{Key: s.Data.Key, Version: s.Data.Version, Bytes: s.Data.Bytes}
 	c.names(data.Key)
-	v, ok := c.find(data)
-	if !ok {
+	if v, ok := c.find(data); ok {
+		c.overlaid(&c.report.Findings, v)
+		c.lock(ctx, &c.report.Findings, v, false)
+	} else {
 		c.add(Missing, data, "version "+data.Version+" of the segment's data is not in the store")
+	}
+	for _, list := range s.Lists {
+		c.names(list.Key)
+		if v, ok := c.find(list); ok {
+			c.overlaid(&c.report.Findings, v)
+			c.lock(ctx, &c.report.Findings, v, false)
+		} else {
+			c.add(Missing, list, "version "+list.Version+" of a block list is not in the store")
+		}
+	}
+	return ctx.Err()
+}
+
+// blocks reads every byte of the image.
+func (c *itemCheck) blocks(ctx context.Context) error {
+	if c.Images == nil {
+		c.add(Unreadable, c.ref(), "disk images can't be read here")
 		return nil
 	}
-	c.overlaid(&c.report.Findings, v)
-	c.lock(ctx, &c.report.Findings, v, false)
-	body, err := c.Store.Get(ctx, v.Key, v.Version)
-	if err != nil {
-		return c.unreadable(ctx, data, err)
-	}
-	defer body.Close()
-	d, err := newSegmentReader(c.counting(body), s)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	for _, list := range s.Lists {
-		var b bytes.Buffer
-		if ok, err := c.object(ctx, list, false, &b); err != nil || !ok {
-			return err
-		}
-		if err := ReadBlockList(&b, d.block); err != nil {
-			return c.altered(ctx, data, fmt.Errorf("by the block list %s: %w", list.Key, err))
-		}
-	}
-	if err := d.finish(!changes); err != nil {
-		return c.altered(ctx, data, err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.report.Objects++
-	return nil
-}
-
-func (c *itemCheck) unreadable(ctx context.Context, ref Ref, err error) error {
-	if ctx.Err() != nil {
+	err := c.Images(ctx, checkedStore{c.Store, c}, c.ref())
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, ErrDigest):
+		c.add(Altered, c.ref(), err.Error())
+	case isNotFound(err):
+		c.add(Missing, c.ref(), err.Error())
+	default:
+		c.add(Unreadable, c.ref(), err.Error())
 	}
-	problem := Unreadable
-	if isNotFound(err) {
-		problem = Missing
-	}
-	c.add(problem, ref, err.Error())
 	return nil
 }
 
-func (c *itemCheck) altered(ctx context.Context, ref Ref, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
+// checkedStore counts what is read of the item. In a copy of the store that the item
+// was recorded in the versions are others.
+type checkedStore struct {
+	Store
+	c *itemCheck
+}
+
+func (s checkedStore) Get(ctx context.Context, key, version string) (io.ReadCloser, error) {
+	if v, ok := s.c.find(Ref{Key: key, Version: version}); ok {
+		version = v.Version
 	}
-	c.add(Altered, ref, err.Error())
-	return nil
-}
-
-// segmentReader follows a segment's data from its first byte to its last, and
-// checks each listed block on the way. It holds one block.
-type segmentReader struct {
-	r      io.Reader
-	s      Segment
-	crc    uint32
-	offset int64 // read so far
-	tree   Tree
-	z      *zstd.Decoder
-	frame  []byte
-	raw    []byte
-}
-
-// maxFrame is the largest that a frame of a block can be: data that does not compress is
-// stored as it is, with a few bytes of frame and block headers.
-const maxFrame = BlockBytes + 64<<10
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func newSegmentReader(r io.Reader, s Segment) (*segmentReader, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*BlockBytes))
+	body, err := s.Store.Get(ctx, key, version)
 	if err != nil {
 		return nil, err
 	}
-	return &segmentReader{r: r, s: s, z: z, frame: make([]byte, maxFrame), raw: make([]byte, 0, BlockBytes)}, nil
-}
-
-func (d *segmentReader) close() { d.z.Close() }
-
-// fill reads the next n bytes into the checksum and, where they are wanted, into b.
-func (d *segmentReader) fill(b []byte, n int64) error {
-	for n > 0 {
-		part := d.frame[:min(n, int64(len(d.frame)))]
-		if b != nil {
-			part = b[:n]
-		}
-		read, err := io.ReadFull(d.r, part)
-		d.crc = crc32.Update(d.crc, castagnoli, part[:read])
-		d.offset += int64(read)
-		if err != nil {
-			return fmt.Errorf("it ends at byte %d of %d: %w", d.offset, d.s.Data.Bytes, err)
-		}
-		n -= int64(read)
-	}
-	return nil
-}
-
-// block checks the next listed block.
-func (d *segmentReader) block(e BlockEntry) error {
-	number := e.Index - d.s.Offset/BlockBytes - d.tree.Len()
-	if number < 0 {
-		return fmt.Errorf("block %d is not of this segment", e.Index)
-	}
-	d.tree.AddZeros(number)
-	d.tree.Add(e.Sum)
-	if e.Length == 0 {
-		return nil
-	}
-	if e.Length > maxFrame || e.Offset < d.offset || e.Offset+e.Length > d.s.Data.Bytes {
-		return fmt.Errorf("block %d cannot lie at %d, %d bytes long", e.Index, e.Offset, e.Length)
-	}
-	if err := d.fill(nil, e.Offset-d.offset); err != nil {
-		return err
-	}
-	if err := d.fill(d.frame[:e.Length], e.Length); err != nil {
-		return err
-	}
-	raw, err := d.z.DecodeAll(d.frame[:e.Length], d.raw[:0])
-	if err != nil {
-		return fmt.Errorf("block %d does not decompress: %w", e.Index, err)
-	}
-	if got := sha256.Sum256(raw); got != e.Sum {
-		return fmt.Errorf("block %d has sha256 %x, listed %x", e.Index, got, e.Sum)
-	}
-	return nil
-}
-
-// finish reads what is left and compares what the segment's index says of the
-// whole: size, checksum and, where all blocks are its own, the tree.
-func (d *segmentReader) finish(whole bool) error {
-	if err := d.fill(nil, d.s.Data.Bytes-d.offset); err != nil {
-		return err
-	}
-	if n, _ := io.ReadFull(d.r, d.frame[:1]); n > 0 {
-		return fmt.Errorf("it is longer than %d bytes", d.s.Data.Bytes)
-	}
-	if got := fmt.Sprintf("%08x", d.crc); got != d.s.Data.CRC32C {
-		return fmt.Errorf("its CRC-32C is %s, recorded %s", got, d.s.Data.CRC32C)
-	}
-	if !whole {
-		return nil
-	}
-	d.tree.AddZeros(d.s.Bytes/BlockBytes - d.tree.Len())
-	if got := d.tree.Root(); got != d.s.Root {
-		return fmt.Errorf("the tree over its blocks has the root %s, recorded %s", got, d.s.Root)
-	}
-	return nil
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.c.report.Objects++
+	return struct {
+		io.Reader
+		io.Closer
+	}{s.c.counting(body), body}, nil
 }
