@@ -142,12 +142,14 @@ func (c *itemCheck) object(ctx context.Context, ref Ref, own bool, to io.Writer)
 		return false, ctx.Err()
 	case isNotFound(err):
 		c.add(Missing, ref, err.Error())
-	case err != nil:
+	case err != nil && n < ref.Bytes:
 		c.add(Unreadable, ref, err.Error())
 	case n != ref.Bytes:
 		c.add(Altered, ref, fmt.Sprintf("%d bytes, %d were recorded", n, ref.Bytes))
 	case got != ref.SHA256:
 		c.add(Altered, ref, fmt.Sprintf("sha256 %s, recorded %s", got, ref.SHA256))
+	case err != nil:
+		c.add(Unreadable, ref, err.Error())
 	default:
 		return true, nil
 	}
