@@ -17,7 +17,7 @@ type configs func(ctx context.Context, t incident.Target) (aws.Config, error)
 func Actions(configs func(ctx context.Context, t incident.Target) (aws.Config, error)) []incident.Action {
 	return []incident.Action{
 		&protect{configs},
-		&autoscalingGroup{configs},
+		&autoscalingGroup{configs: configs},
 		&loadBalancers{configs},
 		&credentials{configs},
 		&accessKey{configs},

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,7 +18,12 @@ import (
 
 // autoscalingGroup takes the instance out of its Auto Scaling group, so that
 // the group does not terminate it once it looks unhealthy.
-type autoscalingGroup struct{ configs configs }
+type autoscalingGroup struct {
+	configs configs
+
+	mu      sync.Mutex
+	surveys map[string]*survey // by the group's ARN and strategy
+}
 
 const (
 	strategyReplace = "replace" // detach, a replacement is launched
@@ -47,9 +52,11 @@ func (a *autoscalingGroup) Spec() incident.Spec {
 			{Name: "state", Type: incident.String, Description: "its lifecycle state now; empty once it is detached"},
 		},
 		Permissions: []string{
-			"autoscaling:AttachInstances", "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances",
+			"autoscaling:AttachInstances", "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances", "autoscaling:DescribeInstanceRefreshes",
 			"autoscaling:DetachInstances", "autoscaling:EnterStandby", "autoscaling:ExitStandby", "autoscaling:SetInstanceProtection",
-			"ec2:DescribeInstances",
+			"ec2:DescribeImages", "ec2:DescribeInstanceTypeOfferings", "ec2:DescribeInstances", "ec2:DescribeKeyPairs", "ec2:DescribeLaunchTemplateVersions",
+			"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
+			"elasticloadbalancing:DescribeInstanceHealth", "elasticloadbalancing:DescribeTargetHealth",
 		},
 		Example:  "- id: autoscaling\n  action: isolate.autoscaling\n  with:\n    strategy: replace\n",
 		Provides: []incident.Capability{incident.LeftGroup},
@@ -60,12 +67,16 @@ func (a *autoscalingGroup) Spec() incident.Spec {
 // place is the before-state of isolate.autoscaling: where the instance was.
 type place struct {
 	Group     string `json:"group,omitempty"` // empty: in none
+	ARN       string `json:"group_arn,omitempty"`
 	Lifecycle string `json:"lifecycle_state,omitempty"`
 	// Protected from scale-in: lost on detach, so it is restored after attaching.
 	Protected bool  `json:"protected_from_scale_in"`
 	Desired   int32 `json:"desired_capacity"`
 	Min       int32 `json:"min_size"`
 	Max       int32 `json:"max_size"`
+	// Moves is what the step does to the desired capacity; of a release's
+	// proposal, whose capacity is today's, what that does.
+	Moves int32 `json:"moves,omitempty"`
 }
 
 // inService: only such an instance was taken out by the step.
@@ -73,6 +84,7 @@ func (p place) inService() bool { return p.Lifecycle == string(astypes.Lifecycle
 
 // scaled is an instance and its group as they are now.
 type scaled struct {
+	cfg    aws.Config
 	asg    *autoscaling.Client
 	inst   ec2types.Instance
 	member *astypes.AutoScalingInstanceDetails // nil: in no group
@@ -83,7 +95,7 @@ func (a *autoscalingGroup) read(ctx context.Context, t incident.Target) (*scaled
 	if err != nil {
 		return nil, err
 	}
-	s := &scaled{asg: autoscaling.NewFromConfig(cfg)}
+	s := &scaled{cfg: cfg, asg: autoscaling.NewFromConfig(cfg)}
 	if s.inst, err = describe(ctx, ec2.NewFromConfig(cfg), t); err != nil {
 		return nil, err
 	}
@@ -134,8 +146,11 @@ func (a *autoscalingGroup) Plan(ctx context.Context, req incident.Request) (inci
 			return p, err
 		}
 		before = placeOf(s.member, g)
-		if err := leave(&p, s, g, before, strategy); err != nil {
+		if err := leave(&p, s, &before, strategy); err != nil {
 			return p, err
+		}
+		if approved == nil && len(p.Changes) > 0 { // otherwise it was told before it was approved
+			p.Notes = append(p.Notes, a.survey(ctx, s.cfg, req.Clock.Now(), g, strategy).without(s.inst)...)
 		}
 	}
 	if approved != nil && approved.Group == before.Group {
@@ -155,13 +170,13 @@ func (s *scaled) left(group string) bool {
 
 func placeOf(m *astypes.AutoScalingInstanceDetails, g astypes.AutoScalingGroup) place {
 	return place{
-		Group: aws.ToString(m.AutoScalingGroupName), Lifecycle: aws.ToString(m.LifecycleState), Protected: aws.ToBool(m.ProtectedFromScaleIn),
+		Group: aws.ToString(m.AutoScalingGroupName), ARN: aws.ToString(g.AutoScalingGroupARN), Lifecycle: aws.ToString(m.LifecycleState), Protected: aws.ToBool(m.ProtectedFromScaleIn),
 		Desired: aws.ToInt32(g.DesiredCapacity), Min: aws.ToInt32(g.MinSize), Max: aws.ToInt32(g.MaxSize),
 	}
 }
 
 // leave adds to the proposal how a member leaves, or refuses.
-func leave(p *incident.Proposal, s *scaled, g astypes.AutoScalingGroup, before place, strategy string) error {
+func leave(p *incident.Proposal, s *scaled, before *place, strategy string) error {
 	name := instanceName(s.inst)
 	switch state := s.state(); {
 	case is(state, astypes.LifecycleStateInService):
@@ -182,11 +197,10 @@ func leave(p *incident.Proposal, s *scaled, g astypes.AutoScalingGroup, before p
 			strategy, before.Group, before.Desired-1, before.Min, before.Desired, before.Max)},
 			"use strategy replace, or lower the group's min-size first")
 	}
-	describeLeaving(p, s.inst, before, strategy)
-	launch := func(sp astypes.SuspendedProcess) bool { return aws.ToString(sp.ProcessName) == "Launch" }
-	if strategy == strategyReplace && slices.ContainsFunc(g.SuspendedProcesses, launch) {
-		p.Notes = append(p.Notes, "the group's Launch process is suspended: no replacement is launched until it resumes")
+	if strategy != strategyReplace {
+		before.Moves = -1
 	}
+	describeLeaving(p, s.inst, *before, strategy)
 	return nil
 }
 
@@ -195,14 +209,21 @@ func describeLeaving(p *incident.Proposal, inst ec2types.Instance, before place,
 		Resource: instanceName(inst), What: "place in Auto Scaling group " + before.Group, Before: before.Lifecycle, After: placeAfter(strategy),
 	})
 	capacity := fmt.Sprintf("capacity of group %s: desired %d, min-size %d, max-size %d; ", before.Group, before.Desired, before.Min, before.Max)
-	if strategy == strategyReplace {
+	if before.Moves == 0 {
 		p.Notes = append(p.Notes, capacity+"desired stays, the group launches a replacement")
+		if before.Desired+1 > before.Max {
+			p.Notes = append(p.Notes, "as it is now, the group has no room for both the replacement and this instance: before a release raise its max-size, or lower its desired capacity again")
+		}
 		return
 	}
 	p.Notes = append(p.Notes, capacity+"desired becomes "+fmt.Sprint(before.Desired-1)+", nothing is launched")
-	p.Changes = append(p.Changes, incident.Change{
-		Resource: "Auto Scaling group " + before.Group, What: "desired capacity", Before: fmt.Sprint(before.Desired), After: fmt.Sprint(before.Desired - 1),
-	})
+	p.Changes = append(p.Changes, capacityChange(before.Group, "one less"))
+}
+
+// capacityChange says the same whatever other members do to the capacity
+// meanwhile: what was approved must hold when its turn comes.
+func capacityChange(group, after string) incident.Change {
+	return incident.Change{Resource: "Auto Scaling group " + group, What: "desired capacity", Before: "as it is", After: after}
 }
 
 const placeDetached = "not in the group"
@@ -407,9 +428,11 @@ func (s *scaled) goBack(ctx context.Context, p *incident.Proposal, before place)
 		return incident.WithHint(&incident.RefusedError{Reason: fmt.Sprintf("%s is %s: an Auto Scaling group takes a running instance only",
 			instanceName(s.inst), s.inst.State.Name)}, "start it and release again")
 	}
-	p.Changes = append(p.Changes, incident.Change{
-		Resource: "Auto Scaling group " + before.Group, What: "desired capacity", Before: fmt.Sprint(desired), After: fmt.Sprint(desired + 1),
-	})
+	p.Changes = append(p.Changes, capacityChange(before.Group, "one more"))
+	now := place{Group: before.Group, ARN: aws.ToString(g.AutoScalingGroupARN), Desired: desired, Min: aws.ToInt32(g.MinSize), Max: biggest, Moves: 1}
+	if p.Before, err = record(now); err != nil {
+		return err
+	}
 	if before.Protected && s.member == nil {
 		p.Notes = append(p.Notes, "its scale-in protection, lost on detaching, is set again")
 	}

@@ -196,14 +196,14 @@ const drainingClassic = "deregistration currently in progress"
 // stateClassic asks about all of the balancer's instances: asked about one that is not
 // registered, AWS may refuse.
 func (b balancers) stateClassic(ctx context.Context, r registration) (standing, error) {
-	out, err := b.classic.DescribeInstanceHealth(ctx, &elb.DescribeInstanceHealthInput{LoadBalancerName: aws.String(r.Classic)})
+	states, err := b.instanceStates(ctx, r.Classic)
 	if hasCode(err, "LoadBalancerNotFound", "AccessPointNotFound") {
 		return gone, nil
 	}
 	if err != nil {
-		return absent, fmt.Errorf("classic load balancer %s: %w", r.Classic, err)
+		return absent, err
 	}
-	for _, i := range out.InstanceStates {
+	for _, i := range states {
 		switch {
 		case aws.ToString(i.InstanceId) != r.Target:
 		case strings.Contains(aws.ToString(i.Description), drainingClassic):
@@ -213,6 +213,14 @@ func (b balancers) stateClassic(ctx context.Context, r registration) (standing, 
 		}
 	}
 	return absent, nil
+}
+
+func (b balancers) instanceStates(ctx context.Context, name string) ([]elbtypes.InstanceState, error) {
+	out, err := b.classic.DescribeInstanceHealth(ctx, &elb.DescribeInstanceHealthInput{LoadBalancerName: aws.String(name)})
+	if err != nil {
+		return nil, fmt.Errorf("classic load balancer %s: %w", name, err)
+	}
+	return out.InstanceStates, nil
 }
 
 // target carries the port always: one that was registered with another port

@@ -41,6 +41,7 @@ func newOperations() operations {
 	ops.ec2()
 	ops.ebs()
 	ops.autoscaling()
+	ops.launchTemplates()
 	ops.elb()
 	ops.classic()
 	ops.iam()

@@ -24,6 +24,7 @@ func webTier(w *world) error {
 	n := webNetwork(w.call("ec2"))
 	key := webKey(w.call("kms"))
 	webRoles(w.call("iam"))
+	must(ec2ImportKeyPair(w.call("ec2"), &ec2.ImportKeyPairInput{KeyName: aws.String(webKeyPair), PublicKeyMaterial: []byte("ssh-ed25519 rehearsal")}))
 	webBuckets(w.call("s3"))
 	image := w.makeImage("shop-web-7", w.Account, ec2types.ArchitectureValuesX8664, "", 2).ID
 	webBalancers(w, n)
@@ -121,7 +122,10 @@ func webKey(c *call) string {
 	return arn
 }
 
-const webRole = "web-tier"
+const (
+	webRole    = "web-tier"
+	webKeyPair = "shop-ops"
+)
 
 // webRoles: the web servers share one role through one profile. The responder's
 // role and the service-linked one are there as in any account.
@@ -199,7 +203,7 @@ func webGroup(w *world, n webNet, image string) *scalingGroup {
 		},
 	}
 	g.Template = launchTemplate{ID: w.id("lt"), Name: "web", Version: "7", Spec: launchSpec{
-		Image: image, Type: "t3.small", Groups: []string{n.app}, Profile: webRole,
+		Image: image, Type: "t3.small", Groups: []string{n.app}, Profile: webRole, KeyName: webKeyPair,
 	}}
 	w.AutoScaling.Groups = []*scalingGroup{g}
 	return g
