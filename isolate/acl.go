@@ -129,6 +129,10 @@ type barring struct {
 	*wired
 	req incident.Request
 	d   barrier
+	// acl is as it was read last, with what was made since; read again where it
+	// turns out not to be so any more.
+	acl   *ec2types.NetworkAcl
+	stale bool
 	// mine is the entry that this step was last about to make; refused says that
 	// AWS has one of that number, which is ours only if it says the same.
 	mine    *entry
@@ -139,8 +143,8 @@ type barring struct {
 // there already, and that no try of this step was about to make, is someone
 // else's, or another target's of this plan (barrier.joint). It returns errFull
 // where there is no room.
-func (w *wired) bar(ctx context.Context, req incident.Request, d barrier, noted []entry) (*entry, error) {
-	m := &barring{wired: w, req: req, d: d, mine: lastEntry(noted, d)}
+func (w *wired) bar(ctx context.Context, req incident.Request, d barrier, acl *ec2types.NetworkAcl, noted []entry) (*entry, error) {
+	m := &barring{wired: w, req: req, d: d, acl: acl, mine: lastEntry(noted, d)}
 	ours := false
 	err := incident.Poll(ctx, req.Clock, pause, lag, d.what()+" of "+d.ACL, func(ctx context.Context) (done bool, err error) {
 		ours, done, err = m.look(ctx)
@@ -158,14 +162,19 @@ func (w *wired) bar(ctx context.Context, req incident.Request, d barrier, noted 
 // look reads the ACL and makes the entry where it is missing. Ours says that
 // the entry is there and is m.mine.
 func (m *barring) look(ctx context.Context) (ours, done bool, err error) {
-	found, err := m.acls(ctx, m.d.ACL)
-	if err != nil {
-		return false, false, err
+	if m.stale {
+		found, err := m.acls(ctx, m.d.ACL)
+		if err != nil {
+			return false, false, err
+		}
+		a, ok := found[m.d.ACL]
+		if !ok {
+			return false, false, fmt.Errorf("network ACL %s does not exist any more", m.d.ACL)
+		}
+		*m.acl = a
 	}
-	a, ok := found[m.d.ACL]
-	if !ok {
-		return false, false, fmt.Errorf("network ACL %s does not exist any more", m.d.ACL)
-	}
+	m.stale = true
+	a := *m.acl
 	if m.d.denied(a) {
 		ours, err := m.claim(ctx, a)
 		return ours, true, err
@@ -184,6 +193,7 @@ func (m *barring) look(ctx context.Context) (ours, done bool, err error) {
 	}
 	switch err := m.create(ctx, *m.mine); {
 	case err == nil:
+		m.acl.Entries = append(m.acl.Entries, m.mine.shown())
 		return true, true, nil
 	case hasCode(err, "NetworkAclEntryAlreadyExists"):
 		m.refused = true
@@ -238,15 +248,24 @@ func lastEntry(entries []entry, d barrier) *entry {
 	return nil
 }
 
-func (w *wired) create(ctx context.Context, e entry) error {
-	in := &ec2.CreateNetworkAclEntryInput{
-		NetworkAclId: aws.String(e.ACL), Egress: aws.Bool(e.Egress), RuleNumber: aws.Int32(e.Number),
-		Protocol: aws.String("-1"), RuleAction: ec2types.RuleActionDeny,
+// shown is the entry as AWS shows it.
+func (e entry) shown() ec2types.NetworkAclEntry {
+	out := ec2types.NetworkAclEntry{
+		Egress: aws.Bool(e.Egress), RuleNumber: aws.Int32(e.Number), Protocol: aws.String("-1"), RuleAction: ec2types.RuleActionDeny,
 	}
 	if cidr := aws.String(e.Prefix.String()); e.Prefix.Addr().Is4() {
-		in.CidrBlock = cidr
+		out.CidrBlock = cidr
 	} else {
-		in.Ipv6CidrBlock = cidr
+		out.Ipv6CidrBlock = cidr
+	}
+	return out
+}
+
+func (w *wired) create(ctx context.Context, e entry) error {
+	out := e.shown()
+	in := &ec2.CreateNetworkAclEntryInput{
+		NetworkAclId: aws.String(e.ACL), Egress: out.Egress, RuleNumber: out.RuleNumber, Protocol: out.Protocol, RuleAction: out.RuleAction,
+		CidrBlock: out.CidrBlock, Ipv6CidrBlock: out.Ipv6CidrBlock,
 	}
 	if _, err := w.ec2.CreateNetworkAclEntry(ctx, in); err != nil {
 		return fmt.Errorf("deny %s in network ACL %s as entry %d: %w", e.Prefix, e.ACL, e.Number, err)

@@ -126,11 +126,22 @@ type wired struct {
 // open reads the instance and its interfaces, at once. It returns the clients
 // with errGone too.
 func (a *network) open(ctx context.Context, t incident.Target) (*wired, error) {
+	w, err := a.connect(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return w, w.read(ctx, t)
+}
+
+func (a *network) connect(ctx context.Context, t incident.Target) (*wired, error) {
 	cfg, err := a.configs.open(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	w := &wired{ec2: ec2.NewFromConfig(cfg), asg: autoscaling.NewFromConfig(cfg)}
+	return &wired{ec2: ec2.NewFromConfig(cfg), asg: autoscaling.NewFromConfig(cfg)}, nil
+}
+
+func (w *wired) read(ctx context.Context, t incident.Target) (err error) {
 	var g errgroup.Group
 	g.Go(func() (err error) {
 		w.interfaces, err = w.find(ctx, "attachment.instance-id", t.Instance)
@@ -140,11 +151,11 @@ func (a *network) open(ctx context.Context, t incident.Target) (*wired, error) {
 	found := g.Wait()
 	switch {
 	case err != nil:
-		return w, err
+		return err
 	case found == nil && len(w.interfaces) == 0:
-		return w, fmt.Errorf("%s: AWS shows no network interface", instanceName(w.inst))
+		return fmt.Errorf("%s: AWS shows no network interface", instanceName(w.inst))
 	}
-	return w, found
+	return found
 }
 
 // find returns the interfaces that a filter leaves, by device index.

@@ -3,7 +3,6 @@ package isolate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,7 +62,7 @@ func networkPermissions() []string {
 func (a *network) decide(ctx context.Context, req incident.Request, w *wired, wish wish) (*reach.Network, reach.Decision, error) {
 	// Routes, gateways and neighbours may be read for several instances of the
 	// plan at once. What is restored later is read anew for each.
-	vpcs, err := a.networks(ctx, req, w, req.Clock.Now().Add(-vpcAge))
+	vpcs, err := a.networks(ctx, req, w, w.vpcIDs(), req.Clock.Now().Add(-vpcAge))
 	if err != nil {
 		return nil, reach.Decision{}, err
 	}
@@ -167,171 +166,6 @@ func (w *wired) requires(ctx context.Context) ([]incident.Capability, error) {
 	return nil, nil
 }
 
-// applying is one try of Apply.
-type applying struct {
-	*wired
-	req    incident.Request
-	before wiring
-	notes  notes
-	set    cut
-}
-
-// Apply ends new connections first, then open ones, from narrow to wide. A
-// measure that is refused does not keep the next one from being taken: what can be
-// cut is cut, and the step fails with all that was refused.
-func (a *network) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
-	before, err := recall[wiring](p.Before)
-	if err != nil {
-		return incident.Result{}, err
-	}
-	recorded, err := recollect(req.Recorded(incident.EntryStepRecord))
-	if err != nil {
-		return incident.Result{}, err
-	}
-	w, err := a.open(ctx, req.Target)
-	if err != nil {
-		return incident.Result{}, err
-	}
-	t := &applying{wired: w, req: req, before: before, notes: recorded, set: cut{Groups: make(map[string]string), Late: recorded.late}}
-	err = t.groups(ctx)
-	if err == nil || ctx.Err() == nil {
-		err = errors.Join(err, t.timers(ctx), t.addresses(ctx), t.barriers(ctx))
-	}
-	result, resultErr := t.result()
-	return result, errors.Join(err, resultErr)
-}
-
-// groups gives every interface the isolation group of its VPC. One that was
-// attached after the plan is recorded first, so that a release restores it.
-func (t *applying) groups(ctx context.Context) error {
-	var problems []error
-	for _, n := range t.interfaces {
-		now := t.wire(n)
-		if !t.before.has(now.ID) && !has(t.set.Late, now.ID) {
-			late := now.going(nil)
-			if err := t.req.Record(ctx, incident.EntryStepRecord, noted{Interface: &late}); err != nil {
-				return err
-			}
-			t.set.Late = append(t.set.Late, late)
-		}
-		problems = append(problems, t.group(ctx, now))
-	}
-	return errors.Join(problems...)
-}
-
-func (t *applying) group(ctx context.Context, now wire) error {
-	id, ok := t.set.Groups[now.VPC]
-	if !ok {
-		var err error
-		if id, err = t.before.Orders.fence(now.VPC).ensure(ctx, t.ec2, t.req.Clock); err != nil {
-			return err
-		}
-		t.set.Groups[now.VPC] = id
-	}
-	if now.only(id) {
-		return nil
-	}
-	return t.put(ctx, t.req.Clock, now, []string{id})
-}
-
-// timers lowers the timeouts of the interfaces that keep tracked connections.
-func (t *applying) timers(ctx context.Context) error {
-	var problems []error
-	for _, n := range t.interfaces {
-		now := t.wire(n)
-		if slices.Contains(t.before.Orders.Timeouts, now.ID) || slices.Contains(t.notes.timeouts, now.ID) {
-			problems = append(problems, t.lower(ctx, now))
-		}
-	}
-	return errors.Join(problems...)
-}
-
-// lower: AWS has the timeouts on Nitro instances only ("Connection tracking
-// timeouts"). Elsewhere connections live as long as they do: said, no failure.
-func (t *applying) lower(ctx context.Context, now wire) error {
-	err := t.setTimers(ctx, now.ID, now.Timers, shortest)
-	if hasCode(err, "UnsupportedOperation", "OperationNotPermitted", "InvalidParameterCombination") {
-		t.set.Missed = append(t.set.Missed, missed{Measure: reach.Timeouts, Resource: now.ID, Reason: err.Error()})
-		return nil
-	}
-	return err
-}
-
-func (t *applying) addresses(ctx context.Context) error {
-	var problems []error
-	for _, n := range t.interfaces {
-		now := t.wire(n)
-		if b, ok := t.before.get(now.ID); ok {
-			problems = append(problems, t.takeAddresses(ctx, b, now))
-		}
-	}
-	return errors.Join(problems...)
-}
-
-// barriers makes the entries. Where an ACL is full, which others may have
-// filled since the plan, the timeouts are what is left.
-func (t *applying) barriers(ctx context.Context) error {
-	var problems []error
-	for _, d := range t.before.Orders.Barriers {
-		if d.Standing {
-			continue
-		}
-		made, err := t.bar(ctx, t.req, d, t.notes.entries)
-		switch {
-		case errors.Is(err, errFull):
-			t.set.Missed = append(t.set.Missed, missed{Measure: d.Measure, Resource: d.ACL, Prefix: d.Prefix, Egress: d.Egress, Reason: err.Error()})
-		case err != nil:
-			problems = append(problems, err)
-		case made != nil:
-			t.set.Entries = append(t.set.Entries, *made)
-		}
-	}
-	if len(t.set.Missed) > 0 {
-		problems = append(problems, t.fallBack(ctx))
-	}
-	return errors.Join(problems...)
-}
-
-// fallBack lowers the timeouts of the interfaces whose paths an ACL has no room for.
-func (t *applying) fallBack(ctx context.Context) error {
-	var problems []error
-	for _, n := range t.interfaces {
-		now := t.wire(n)
-		if slices.Contains(t.before.Orders.Timeouts, now.ID) || !t.before.has(now.ID) || !t.wantsTimeouts() {
-			continue
-		}
-		if !slices.Contains(t.notes.timeouts, now.ID) {
-			if err := t.req.Record(ctx, incident.EntryStepRecord, noted{Timeouts: now.ID}); err != nil {
-				return err
-			}
-			t.notes.timeouts = append(t.notes.timeouts, now.ID)
-		}
-		problems = append(problems, t.lower(ctx, now))
-	}
-	return errors.Join(problems...)
-}
-
-// wantsTimeouts: auto takes whatever helps; a strategy by name takes what it names.
-func (t *applying) wantsTimeouts() bool {
-	w, err := readWish(t.req)
-	return err == nil && (len(w.Measures) == 0 || slices.Contains(w.Measures, reach.Timeouts))
-}
-
-// result is what stands, also after a failure: a release needs it.
-func (t *applying) result() (incident.Result, error) {
-	groups, interfaces := []string{}, []string{}
-	for _, id := range t.set.Groups {
-		groups = append(groups, id)
-	}
-	slices.Sort(groups)
-	for _, n := range t.interfaces {
-		interfaces = append(interfaces, aws.ToString(n.NetworkInterfaceId))
-	}
-	t.set.Timeouts = t.notes.timeouts
-	applied, err := record(t.set)
-	return incident.Result{Applied: applied, Outputs: map[string]any{"interfaces": interfaces, "isolation_groups": groups}}, err
-}
-
 // Verify reads everything back and works out anew what can pass.
 func (a *network) Verify(ctx context.Context, req incident.Request, p incident.Proposal, r incident.Result) (incident.Verification, error) {
 	before, err := recall[wiring](p.Before)
@@ -358,33 +192,33 @@ func (a *network) Verify(ctx context.Context, req incident.Request, p incident.P
 	return v, err
 }
 
-// readBack looks once. Nothing of what it goes by was read before the cut.
+// readBack looks once, at everything at once. Nothing of what it goes by was read
+// before the cut.
 func (a *network) readBack(ctx context.Context, req incident.Request, before wiring, set cut, since time.Time) (incident.Verification, error) {
 	var v incident.Verification
-	w, err := a.open(ctx, req.Target)
+	w, err := a.connect(ctx, req.Target)
 	if err != nil {
 		return v, err
 	}
-	if v.Observed, err = w.verifyInterfaces(ctx, before, set); err != nil {
+	var acls []ec2types.NetworkAcl
+	var denied, passed []string
+	var vpcs []*reach.VPC
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.read(gctx, req.Target) })
+	g.Go(func() (err error) { passed, err = w.verifyFences(gctx, before.Orders, set); return err })
+	g.Go(func() (err error) {
+		acls, denied, err = w.verifyBarriers(gctx, before.Orders.Barriers, set)
+		return err
+	})
+	g.Go(func() (err error) { vpcs, err = a.networks(gctx, req, w, set.vpcs(), since); return err })
+	if err := g.Wait(); err != nil {
 		return v, err
 	}
-	for vpc, id := range set.Groups {
-		g, err := before.Orders.fence(vpc).verify(ctx, w.ec2, id)
-		if err != nil {
-			return v, err
-		}
-		v.Observed = append(v.Observed, g)
-	}
-	acls, seen, err := w.verifyBarriers(ctx, before.Orders.Barriers, set)
+	seen, err := w.verifyInterfaces(ctx, before, set)
 	if err != nil {
 		return v, err
 	}
-	v.Observed = append(v.Observed, seen...)
-	slices.Sort(v.Observed)
-	vpcs, err := a.networks(ctx, req, w, since)
-	if err != nil {
-		return v, err
-	}
+	v.Observed = slices.Sorted(slices.Values(slices.Concat(seen, passed, denied)))
 	for i := range vpcs {
 		vpcs[i] = vpcs[i].With(acls, nil, w.interfaces)
 	}
@@ -397,6 +231,19 @@ func (a *network) readBack(ctx context.Context, req incident.Request, before wir
 		v.Residual = append(v.Residual, incident.Exposure{Path: m.String(), Reason: m.Reason})
 	}
 	return v, nil
+}
+
+// verifyFences proves what the isolation groups let pass.
+func (w *wired) verifyFences(ctx context.Context, o orders, set cut) ([]string, error) {
+	var seen []string
+	for _, vpc := range set.vpcs() {
+		g, err := o.fence(vpc).verify(ctx, w.ec2, set.Groups[vpc])
+		if err != nil {
+			return nil, err
+		}
+		seen = append(seen, g)
+	}
+	return seen, nil
 }
 
 // verifyInterfaces proves what was set on each interface.

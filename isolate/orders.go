@@ -1,8 +1,10 @@
 package isolate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -122,13 +124,29 @@ func (b wiring) changes(groups map[string]string) []incident.Change {
 			add(d)
 		}
 	}
-	for _, d := range b.Orders.Barriers {
+	return append(all, b.denials()...)
+}
+
+// denials are the changes to ACLs: most come in pairs, inbound and outbound.
+func (b wiring) denials() []incident.Change {
+	var all []incident.Change
+	for i := 0; i < len(b.Orders.Barriers); i++ {
+		d, what := b.Orders.Barriers[i], ""
+		if i+1 < len(b.Orders.Barriers) {
+			if next := b.Orders.Barriers[i+1]; !d.Standing && !next.Standing && d.ACL == next.ACL && d.Prefix == next.Prefix {
+				what = fmt.Sprintf("inbound and outbound entry for %s", d.Prefix)
+				i++
+			}
+		}
 		if !d.Standing {
-			add(incident.Drift{Resource: d.ACL, What: d.what(), Before: none, Set: "denied, in front of what lets it through"})
+			all = append(all, incident.Change{Resource: d.ACL, What: cmp.Or(what, d.what()), Before: none, After: "denied, in front of what lets it through"})
 		}
 	}
 	return all
 }
+
+// vpcs are those in which something was cut.
+func (c cut) vpcs() []string { return slices.Sorted(maps.Keys(c.Groups)) }
 
 // lowered reports whether the interface's timeouts were to be lowered, and were.
 func (c cut) lowered(o orders, id string) bool {

@@ -274,7 +274,7 @@ func (t *releasing) barriers(ctx context.Context) ([]restoring, error) {
 		}
 		drift, number := barrierDrift(d, *e, lastEntry(t.set.Entries, d) != nil, a)
 		r := restoring{
-			Drift: drift, shared: d.joint() && t.req.Undo.Held,
+			Drift: drift, shared: d.joint() && slices.Contains(t.req.Undo.HeldNames, d.key()),
 			put: func(ctx context.Context) error { return t.unbar(ctx, d, number) },
 		}
 		if drift.Now != none && number == 0 && t.req.Undo.Force {

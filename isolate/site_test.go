@@ -59,7 +59,12 @@ var errKilled = errors.New("killed")
 
 func newSite(t tester, seed int64) *site {
 	t.Helper()
-	a, err := rehearsal.Create("", "web-tier", seed)
+	return newSiteOf(t, "web-tier", seed)
+}
+
+func newSiteOf(t tester, scenario string, seed int64) *site {
+	t.Helper()
+	a, err := rehearsal.Create("", scenario, seed)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -156,7 +161,8 @@ type step struct {
 	verified incident.Verification
 	state    incident.StepState
 	recorded []json.RawMessage
-	held     bool // another step holds what this one shares, while it is undone
+	held     bool     // another step holds what this one shares, while it is undone
+	names    []string // of what it holds
 }
 
 func (s *site) request(st *step) incident.Request {
@@ -173,6 +179,8 @@ func (s *site) request(st *step) incident.Request {
 		Clock: s.acct.Clock(), Progress: func(incident.Progress) {},
 		Record: func(_ context.Context, kind incident.EntryType, data any) error {
 			b, err := json.Marshal(data)
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			st.recorded = append(st.recorded, b)
 			return err
 		},
@@ -251,7 +259,7 @@ func (s *site) do(name string, inputs map[string]any) *step {
 func (s *site) undoing(st *step, force bool) incident.Request {
 	req := s.request(st)
 	req.Run = "r2"
-	req.Undo = &incident.Undo{Run: "r1", Step: st.name, State: st.state, Inputs: req.Inputs, Proposal: st.proposal, Result: st.result, Records: st.recorded, Force: force, Held: st.held}
+	req.Undo = &incident.Undo{Run: "r1", Step: st.name, State: st.state, Inputs: req.Inputs, Proposal: st.proposal, Result: st.result, Records: st.recorded, Force: force, Held: st.held, HeldNames: st.names}
 	return req
 }
 

@@ -76,9 +76,8 @@ func (r *vpcReads) forget(key vpcKey, failed *vpcRead) {
 	}
 }
 
-// networks are the VPCs of the instance's interfaces.
-func (a *network) networks(ctx context.Context, req incident.Request, w *wired, notBefore time.Time) ([]*reach.VPC, error) {
-	ids := w.vpcIDs()
+// networks are these VPCs, read since that moment.
+func (a *network) networks(ctx context.Context, req incident.Request, w *wired, ids []string, notBefore time.Time) ([]*reach.VPC, error) {
 	all := make([]*reach.VPC, len(ids))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, id := range ids {

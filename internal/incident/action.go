@@ -159,6 +159,9 @@ type Undo struct {
 	// they are. What PlanRevert gives as changes MUST NOT depend on it: only the
 	// run knows who comes last.
 	Held bool `json:"held,omitempty"`
+	// HeldNames are those of the names: a step may share one thing with one target
+	// and another with none.
+	HeldNames []string `json:"held_names,omitempty"`
 }
 
 // Proposal is what a step would do.

@@ -129,7 +129,7 @@ func (p Planner) proposeUndo(ctx context.Context, s *State, steps []StepPlan) *l
 	failures := each(len(known), func(i int) error {
 		step := known[i]
 		req := p.request(s.Case, *step)
-		step.Undo.Held = s.held(step.shared(), func(h runStep) bool { return undone[h] })
+		step.Undo.hold(s.held(step.shared(), func(h runStep) bool { return undone[h] }))
 		req.Sharing = shared.targets(step.Target, step.shared(), func(StepKey) bool { return true })
 		proposal, err := planned(p.stepContext(ctx, *step), p.Registry[step.Action], req)
 		if drift := new(DriftError); errors.As(err, &drift) {

@@ -30,17 +30,20 @@ func (s *State) drop(h runStep, keys []string) {
 	}
 }
 
-// held tells whether a live step names one of the keys, besides those that don't count.
-func (s *State) held(keys []string, besides func(runStep) bool) bool {
-	return slices.ContainsFunc(keys, func(k string) bool {
+// held are those keys that a live step names, besides the steps that don't count.
+func (s *State) held(keys []string, besides func(runStep) bool) []string {
+	return slices.DeleteFunc(slices.Clone(keys), func(k string) bool {
 		for h := range s.holders[k] {
 			if !besides(h) {
-				return true
+				return false
 			}
 		}
-		return false
+		return true
 	})
 }
+
+// hold notes which of what the step shares another one holds.
+func (u *Undo) hold(names []string) { u.HeldNames, u.Held = names, len(names) > 0 }
 
 // undone names the step that this step of a release undoes.
 func (s StepPlan) undone() runStep {

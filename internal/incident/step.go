@@ -128,7 +128,7 @@ func (e *execution) others(step StepPlan, t *turn) (*Undo, []Target) {
 		return nil, sharing
 	}
 	undo, self := *step.Undo, step.undone()
-	undo.Held = e.state.held(t.keys, func(h runStep) bool { return h == self })
+	undo.hold(e.state.held(t.keys, func(h runStep) bool { return h == self }))
 	return &undo, sharing
 }
 
