@@ -13,7 +13,7 @@ import (
 // lab is a network that a test builds: one instance with interfaces in subnet-own,
 // whose ACL is acl-own, and whatever else is in its VPC.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	vpc  *VPC
 	nics []ec2types.NetworkInterface
 }
@@ -22,7 +22,7 @@ const account = "111122223333"
 
 // newLab has an instance with the address 10.0.0.10 in subnet-own, whose groups let
 // everything out and TCP 443 in from anywhere.
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	l := &lab{t: t, vpc: &VPC{ID: "vpc-1", PrefixLists: make(map[string][]netip.Prefix)}}
 	l.vpc.Groups = []ec2types.SecurityGroup{group("sg-web", []ec2types.IpPermission{rule("tcp", 443, 443, "0.0.0.0/0")}, []ec2types.IpPermission{rule("-1", 0, 0, "0.0.0.0/0", "::/0")})}
 	l.subnet("subnet-own", "10.0.0.0/24", "acl-own")
