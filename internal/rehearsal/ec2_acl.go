@@ -36,8 +36,8 @@ type aclEntry struct {
 	ICMP     *types.IcmpTypeCode `json:"icmp,omitempty"`
 }
 
-// entriesPerACL is the default quota in each direction, AWS's own last entries not
-// counted ("Amazon VPC quotas").
+// entriesPerACL is the default quota in each direction for each family, AWS's own last
+// entry counted ("Amazon VPC quotas").
 const entriesPerACL = 20
 
 func (ops operations) ec2ACLs() {
@@ -294,7 +294,7 @@ func ec2CreateNetworkAclEntry(c *call, in *ec2.CreateNetworkAclEntryInput) (*ec2
 	}
 	count := 0
 	for _, o := range a.Entries {
-		if o.Egress == e.Egress && o.Number < 32767 {
+		if o.Egress == e.Egress && (o.CIDR6 == "") == (e.CIDR6 == "") {
 			count++
 		}
 	}

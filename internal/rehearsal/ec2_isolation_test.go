@@ -223,7 +223,7 @@ func TestACLEntries(t *testing.T) {
 	for n := range int32(17) {
 		ok(l.ec2.CreateNetworkAclEntry(l.ctx, entry(n+2, "198.51.100.0/24")))(t)
 	}
-	// 1 to 18, and 100 and 101 for the two address families: the quota of 20 is used up.
+	// 1 to 18, 100, and AWS's own last one: the 20 of IPv4 are used up.
 	_, err := l.ec2.CreateNetworkAclEntry(l.ctx, entry(50, "198.51.100.8/32"))
 	refused(t, "NetworkAclEntryLimitExceeded", err)
 	ok(l.ec2.DeleteNetworkAclEntry(l.ctx, &ec2.DeleteNetworkAclEntryInput{NetworkAclId: acl.NetworkAclId, RuleNumber: aws.Int32(1), Egress: aws.Bool(true)}))(t)

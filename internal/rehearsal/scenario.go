@@ -171,6 +171,14 @@ func (a *Account) Inject(f Fault) error {
 	})
 }
 
+// Mend takes back the faults that have not happened yet.
+func (a *Account) Mend() error {
+	return a.with(func(w *world) bool {
+		w.Faults = nil
+		return true
+	})
+}
+
 func checkPattern(action string) error {
 	if _, err := path.Match(action, "ec2:DescribeInstances"); err != nil {
 		return fmt.Errorf("action %q: %w", action, err)
