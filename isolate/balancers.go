@@ -37,7 +37,8 @@ const (
 // findings are the registrations of an instance.
 type findings struct {
 	registered       []registration
-	groups, classics int // looked through
+	groups, classics int    // looked through
+	pools            []pool // where it is registered
 	notes            []string
 }
 
@@ -101,6 +102,7 @@ func (b balancers) findIn(ctx context.Context, g elbv2types.TargetGroup, inst ec
 	if err != nil {
 		return err
 	}
+	before := len(f.registered)
 	for _, t := range targets {
 		if standingOf(t.TargetHealth) != registered {
 			continue
@@ -117,6 +119,9 @@ func (b balancers) findIn(ctx context.Context, g elbv2types.TargetGroup, inst ec
 			f.notes = append(f.notes, fmt.Sprintf("%s is registered, in %s: left alone, for there the address may be another host's; look whether that VPC reaches this instance",
 				r, aws.ToString(g.VpcId)))
 		}
+	}
+	if len(f.registered) > before {
+		f.pools = append(f.pools, poolOf("target group "+targetGroupName(aws.ToString(g.TargetGroupArn)), targets))
 	}
 	return nil
 }

@@ -19,10 +19,13 @@ import (
 // Lattice and Global Accelerator have targets of their own: they are not looked at.
 type loadBalancers struct{ configs configs }
 
-// waitLimit bounds the wait for connections to drain: more than the default
-// deregistration delay of 300 s. A longer delay goes on without us and is
-// reported as residual exposure.
-const waitLimit = 6 * time.Minute
+// The wait for connections to drain ends by default after more than the default
+// deregistration delay, 300 s, and at the latest after the longest one, 3600 s.
+// What drains longer goes on without us and is reported as residual exposure.
+const (
+	waitSeconds    = 360
+	waitMaxSeconds = 3600
+)
 
 // Spec of isolate.loadbalancers.
 func (a *loadBalancers) Spec() incident.Spec {
@@ -30,10 +33,13 @@ func (a *loadBalancers) Spec() incident.Spec {
 		Name:    "isolate.loadbalancers",
 		Summary: "Deregister the instance, and each of its addresses, from every target group and classic load balancer",
 		Impact:  incident.Disruptive,
-		Inputs: []incident.Field{{
-			Name: "wait", Type: incident.Boolean, Default: true,
-			Description: "wait until connections are drained, 6 minutes at most; otherwise the step ends while they drain",
-		}},
+		Inputs: []incident.Field{
+			{Name: "wait", Type: incident.Boolean, Default: true, Description: "wait until connections are drained; otherwise the step ends while they drain"},
+			{
+				Name: "wait_at_most", Type: incident.Integer, Default: waitSeconds,
+				Description: "seconds after which it is no longer waited for, 3600 at most; the step succeeds, and what still drains is residual exposure",
+			},
+		},
 		Outputs: []incident.Field{
 			{Name: "registrations", Type: incident.Strings, Description: "what it was registered with"},
 		},
@@ -44,8 +50,24 @@ func (a *loadBalancers) Spec() incident.Spec {
 			"elasticloadbalancing:RegisterInstancesWithLoadBalancer", "elasticloadbalancing:RegisterTargets",
 		},
 		Example: "- id: loadbalancers\n  action: isolate.loadbalancers\n  needs: [autoscaling]\n  with:\n    wait: false\n",
-		Timeout: 15 * time.Minute,
+		Timeout: drainLimit + 10*time.Minute,
 	}
+}
+
+type waiting struct {
+	Wait   bool  `json:"wait"`
+	AtMost int64 `json:"wait_at_most"` // seconds
+}
+
+func waitingOf(req incident.Request) (waiting, error) {
+	in := waiting{Wait: true, AtMost: waitSeconds}
+	if err := req.Decode(&in); err != nil {
+		return in, err
+	}
+	if in.AtMost < 1 || in.AtMost > waitMaxSeconds {
+		return in, &incident.RefusedError{Reason: fmt.Sprintf("wait_at_most is %d s: want 1 to %d; wait: false does not wait at all", in.AtMost, waitMaxSeconds)}
+	}
+	return in, nil
 }
 
 // registration is one entry of the instance with one load balancer.
@@ -126,6 +148,9 @@ func (a *loadBalancers) open(ctx context.Context, t incident.Target) (*balanced,
 // deregisters too, and may have happened since the plan was approved: what was
 // there then is still part of what a release has to bring back.
 func (a *loadBalancers) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
+	if _, err := waitingOf(req); err != nil {
+		return incident.Proposal{}, err
+	}
 	b, err := a.open(ctx, req.Target)
 	if err != nil {
 		return incident.Proposal{}, err
@@ -144,6 +169,9 @@ func (a *loadBalancers) Plan(ctx context.Context, req incident.Request) (inciden
 		before.merge(approved.Registrations)
 	}
 	p := incident.Proposal{Changes: []incident.Change{}, Notes: found.notes}
+	for _, pool := range found.pools {
+		p.Notes = append(p.Notes, pool.without(b.inst))
+	}
 	for _, r := range before.Registrations {
 		p.Changes = append(p.Changes, incident.Change{Resource: r.balancer(), What: "registration of " + r.entry(), Before: "registered", After: "deregistered"})
 	}
@@ -157,10 +185,8 @@ func (a *loadBalancers) Plan(ctx context.Context, req incident.Request) (inciden
 
 // Apply deregisters what the plan found.
 func (a *loadBalancers) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
-	in := struct {
-		Wait bool `json:"wait"`
-	}{true}
-	if err := req.Decode(&in); err != nil {
+	in, err := waitingOf(req)
+	if err != nil {
 		return incident.Result{}, err
 	}
 	before, err := recall[registrations](p.Before)
@@ -186,16 +212,16 @@ func (a *loadBalancers) Apply(ctx context.Context, req incident.Request, p incid
 		}
 	}
 	if in.Wait {
-		err = b.drain(ctx, req, before.Registrations)
+		err = b.drain(ctx, req, before.Registrations, time.Duration(in.AtMost)*time.Second)
 	}
 	return incident.Result{Outputs: map[string]any{"registrations": names}}, err
 }
 
-// drain waits until no connection is left to drain, or waitLimit has passed:
+// drain waits until no connection is left to drain, or the limit has passed:
 // what drains longer is no failure, Verify reports it.
-func (b *balanced) drain(ctx context.Context, req incident.Request, all []registration) error {
-	deadline := req.Clock.Now().Add(waitLimit)
-	return incident.Poll(ctx, req.Clock, 5*time.Second, 2*waitLimit, "connections to drain", func(ctx context.Context) (bool, error) {
+func (b *balanced) drain(ctx context.Context, req incident.Request, all []registration, limit time.Duration) error {
+	deadline := req.Clock.Now().Add(limit)
+	return incident.Poll(ctx, req.Clock, min(5*time.Second, limit), limit+time.Minute, "connections to drain", func(ctx context.Context) (bool, error) {
 		left := 0
 		for _, r := range all {
 			now, err := b.state(ctx, r)
