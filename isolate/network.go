@@ -226,7 +226,7 @@ func (a *network) readBack(ctx context.Context, req incident.Request, before wir
 	if err != nil {
 		return v, err
 	}
-	v.Residual, v.Cuts = now.Observed(reach.Decision{Choices: before.Orders.Choices}, now)
+	v.Residual, v.Cuts = now.Observed(reach.Decision{Choices: before.Orders.Choices})
 	for _, m := range set.Missed {
 		v.Residual = append(v.Residual, incident.Exposure{Path: m.String(), Reason: m.Reason})
 	}

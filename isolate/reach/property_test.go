@@ -218,7 +218,7 @@ func TestWhatIsDecidedIsWhatIsSeen(t *testing.T) {
 		_, expected := n.Expected(d)
 		l.apply(d)
 		now := l.network()
-		left, seen := n.Observed(d, now)
+		left, seen := now.Observed(d)
 		for i := range expected {
 			if expected[i].Cut && !seen[i].Cut {
 				r.Fatalf("expected %+v, seen %+v", expected[i], seen[i])

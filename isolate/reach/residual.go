@@ -36,26 +36,26 @@ func (n *Network) Expected(d Decision) ([]incident.Exposure, []incident.Cut) {
 	return append(left, n.standing()...), cuts
 }
 
-// Observed is the same from what AWS shows after the cut, now: nothing is called
-// cut that is not seen to be.
-func (n *Network) Observed(d Decision, now *Network) ([]incident.Exposure, []incident.Cut) {
+// Observed is what became of each path of a decision, from what AWS shows after the
+// cut: n has been read back. Nothing is called cut that is not seen to be.
+func (n *Network) Observed(d Decision) ([]incident.Exposure, []incident.Cut) {
 	var left []incident.Exposure
 	var cuts []incident.Cut
 	for _, c := range d.Choices {
 		if c.Path.Kind != Service {
-			c = now.observe(c, d.Denies[RemoteACL])
+			c = n.observe(c, d.Denies[RemoteACL])
 		}
 		cuts = append(cuts, c.cut())
 		if !c.Cut {
-			left = append(left, now.leftover(c, false))
+			left = append(left, n.leftover(c, false))
 		}
 	}
-	for _, w := range now.ways {
+	for _, w := range n.ways {
 		if w.Kind != Service {
 			left = append(left, w.passing(d)...)
 		}
 	}
-	return append(left, now.standing()...), cuts
+	return append(left, n.standing()...), cuts
 }
 
 func (c Choice) cut() incident.Cut {

@@ -93,7 +93,7 @@ func TestWhatWasExpectedIsObserved(t *testing.T) {
 	d := l.decide(Wish{})
 	expected, cuts := before.Expected(d)
 	l.apply(d)
-	left, seen := before.Observed(d, l.network())
+	left, seen := l.network().Observed(d)
 	if len(cuts) != len(d.Choices) || len(seen) != len(d.Choices) {
 		t.Fatalf("%d and %d cuts of %d paths", len(cuts), len(seen), len(d.Choices))
 	}
@@ -165,10 +165,10 @@ func TestNothingIsCalledCutThatIsNotSeen(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			l := wire(t)
-			before, d := l.network(), l.decide(Wish{})
+			d := l.decide(Wish{})
 			l.apply(d)
 			test.undo(l)
-			left, seen := before.Observed(d, l.network())
+			left, seen := l.network().Observed(d)
 			if c := cutOf(seen, test.of); c.Cut || !strings.Contains(c.Reason, test.reason) {
 				t.Errorf("%+v, want it open: %s", c, test.reason)
 			}
@@ -181,14 +181,14 @@ func TestNothingIsCalledCutThatIsNotSeen(t *testing.T) {
 
 func TestDenialsOfTheAttackerAreLookedFor(t *testing.T) {
 	l := wire(t)
-	before, d := l.network(), l.decide(Wish{Remotes: []netip.Prefix{netip.MustParsePrefix("10.1.2.3/32")}})
+	d := l.decide(Wish{Remotes: []netip.Prefix{netip.MustParsePrefix("10.1.2.3/32")}})
 	l.apply(d)
-	_, seen := before.Observed(d, l.network())
+	_, seen := l.network().Observed(d)
 	if c := cutOf(seen, "pcx-1"); strings.Contains(c.Reason, "not observed") {
 		t.Errorf("with the entries: %+v", c)
 	}
 	l.vpc.acl("acl-own").Entries = l.vpc.acl("acl-own").Entries[:4]
-	_, seen = before.Observed(d, l.network())
+	_, seen = l.network().Observed(d)
 	if c := cutOf(seen, "pcx-1"); c.Cut || !strings.Contains(c.Reason, "not observed: ") || !strings.Contains(c.Reason, "10.1.2.3/32") {
 		t.Errorf("without the entries: %+v", c)
 	}
@@ -196,11 +196,11 @@ func TestDenialsOfTheAttackerAreLookedFor(t *testing.T) {
 
 func TestAnAllowedPathIsNoFailure(t *testing.T) {
 	l := wire(t)
-	before, d := l.network(), l.decide(Wish{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.1.7/32")}})
+	d := l.decide(Wish{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.1.7/32")}})
 	l.apply(d)
 	l.vpc.Groups = append(l.vpc.Groups, group("sg-live", []ec2types.IpPermission{rule("tcp", 22, 22, "10.0.1.7/32")}, nil))
 	l.nics[0].Groups = []ec2types.GroupIdentifier{{GroupId: aws.String("sg-live")}}
-	left, _ := before.Observed(d, l.network())
+	left, _ := l.network().Observed(d)
 	got := exposures(left, "other subnets")
 	if !strings.Contains(got, "in the allow-list keeps it open: sg-live lets tcp 22 through for 10.0.1.7/32") || strings.Contains(got, "new connections pass") {
 		t.Errorf("exposures %q", got)
