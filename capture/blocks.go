@@ -7,63 +7,176 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ebs"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/cordon-ir/cordon/capture/diskimage"
+	"github.com/cordon-ir/cordon/internal/evidence"
+	"github.com/cordon-ir/cordon/internal/incident"
 )
 
 const (
-	// blockBytes is the size of an EBS direct block (aws-facts.md, "EBS direct APIs").
-	blockBytes = 512 << 10
+	blockBytes = evidence.BlockBytes
 	// blocksPerPage is the most that ListSnapshotBlocks gives.
 	blocksPerPage = 10_000
-	// parallelBlocks are read at once. At 20 ms a block 16 readers come near
-	// the 500 MiB/s that AWS allows for one snapshot.
-	parallelBlocks = 16
+	// parallelBlocks are on their way at once, up to 1 MiB each. At 20 ms a block 20 would just
+	// do for the 1,000 a second that AWS allows for one snapshot; what is slower than that needs more.
+	parallelBlocks = 48
 	// blockTries: a block whose bytes don't match its checksum is read again.
 	blockTries = 3
+	// readLimit is how long one request may take, and its block to come; patience is how long AWS
+	// may go on failing one, by throttling or otherwise, before the export fails.
+	readLimit, patience  = 2 * time.Minute, 15 * time.Minute
+	firstPause, maxPause = time.Second, 30 * time.Second
 )
 
-// block of a snapshot, read and checked.
-type block struct {
-	index int32
-	sum   [sha256.Size]byte
-	data  []byte
+// source is a snapshot's blocks: all of them, or those that differ from another
+// snapshot of the same volume.
+type source struct {
+	client   *ebs.Client
+	clock    incident.Clock
+	snapshot string
+	since    string // the other snapshot; empty: all blocks
 }
 
-// readBlocks reads every block that the snapshot holds and yields them in order.
-// At most twice parallelBlocks are in memory.
-func readBlocks(ctx context.Context, client *ebs.Client, snapshot string, yield func(block) error) error {
+// listed is one block as AWS lists it.
+type listed struct {
+	index int32
+	token *string // nil: the other snapshot has the block, this one is zeros there
+}
+
+// list yields the blocks from an index on, in ascending order. A page may be
+// empty and still not be the last.
+func (s *source) list(ctx context.Context, from int32, yield func(listed) error) error {
+	next, token := from, (*string)(nil)
+	for {
+		var page blocksPage
+		err := s.patiently(ctx, "listing the blocks of "+s.snapshot, func(ctx context.Context) (err error) {
+			page, err = s.page(ctx, next, token)
+			if token != nil && errorCode(err) == "ValidationException" {
+				// A page token lives for 60 minutes: list anew from where we are.
+				page, err = s.page(ctx, next, nil)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if page.blockBytes != blockBytes {
+			return fmt.Errorf("snapshot %s: blocks of %d bytes; only %d are known", s.snapshot, page.blockBytes, blockBytes)
+		}
+		for _, b := range page.blocks {
+			if b.index < next {
+				return fmt.Errorf("snapshot %s: AWS listed block %d where %d or a later one comes next", s.snapshot, b.index, next)
+			}
+			if err := yield(b); err != nil {
+				return err
+			}
+			next = b.index + 1
+		}
+		if aws.ToString(page.next) == "" {
+			return nil
+		}
+		token = page.next
+	}
+}
+
+type blocksPage struct {
+	blocks     []listed
+	next       *string
+	blockBytes int32
+}
+
+// page reads one page: the token's, or the one that begins with a block.
+func (s *source) page(ctx context.Context, from int32, token *string) (blocksPage, error) {
+	starting := &from
+	if token != nil || from == 0 {
+		starting = nil
+	}
+	if s.since == "" {
+		out, err := s.client.ListSnapshotBlocks(ctx, &ebs.ListSnapshotBlocksInput{
+			SnapshotId: &s.snapshot, MaxResults: aws.Int32(blocksPerPage), StartingBlockIndex: starting, NextToken: token,
+		})
+		if err != nil {
+			return blocksPage{}, err
+		}
+		p := blocksPage{next: out.NextToken, blockBytes: aws.ToInt32(out.BlockSize), blocks: make([]listed, len(out.Blocks))}
+		for i, b := range out.Blocks {
+			p.blocks[i] = listed{aws.ToInt32(b.BlockIndex), b.BlockToken}
+		}
+		return p, nil
+	}
+	out, err := s.client.ListChangedBlocks(ctx, &ebs.ListChangedBlocksInput{
+		FirstSnapshotId: &s.since, SecondSnapshotId: &s.snapshot, MaxResults: aws.Int32(blocksPerPage), StartingBlockIndex: starting, NextToken: token,
+	})
+	if err != nil {
+		return blocksPage{}, err
+	}
+	p := blocksPage{next: out.NextToken, blockBytes: aws.ToInt32(out.BlockSize), blocks: make([]listed, len(out.ChangedBlocks))}
+	for i, b := range out.ChangedBlocks {
+		p.blocks[i] = listed{aws.ToInt32(b.BlockIndex), b.SecondBlockToken}
+	}
+	return p, nil
+}
+
+// count is how many blocks there are to read.
+func (s *source) count(ctx context.Context) (n int64, err error) {
+	err = s.list(ctx, 0, func(b listed) error {
+		if b.token != nil {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// buffer holds a block and its frame.
+type buffer struct{ raw, frame []byte }
+
+// read reads the blocks from an index on, many at once, and yields them in
+// order, checked and encoded. Memory is bounded: a buffer is used again once its block is done with.
+func (s *source) read(ctx context.Context, from int64, encoder *diskimage.Encoder, yield func(diskimage.Block) error) error {
 	type reading struct {
-		block block
+		block diskimage.Block
 		done  chan struct{}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	inOrder := make(chan *reading, parallelBlocks)
+	free := make(chan *buffer, parallelBlocks)
+	for range parallelBlocks {
+		free <- &buffer{}
+	}
 	g.Go(func() error {
 		defer close(inOrder)
-		readers, rctx := errgroup.WithContext(ctx)
-		readers.SetLimit(parallelBlocks)
-		err := listBlocks(rctx, client, snapshot, func(index int32, token *string) error {
-			r := &reading{block: block{index: index}, done: make(chan struct{})}
+		return s.list(ctx, int32(from), func(l listed) error {
+			r := &reading{block: diskimage.Block{Index: int64(l.index), Sum: evidence.ZeroBlock()}, done: make(chan struct{})}
+			var b *buffer
 			select {
-			case inOrder <- r:
-			case <-rctx.Done():
-				return context.Cause(rctx)
+			case b = <-free:
+			case <-ctx.Done():
+				return context.Cause(ctx)
 			}
-			readers.Go(func() (err error) {
-				if r.block, err = readBlock(rctx, client, snapshot, index, token); err == nil {
-					close(r.done)
+			r.block.Done = func() { free <- b }
+			inOrder <- r // as many as there are buffers: there is room
+			if l.token == nil {
+				close(r.done)
+				return nil
+			}
+			g.Go(func() error {
+				if err := s.block(ctx, l, b, &r.block); err != nil {
+					return err
 				}
-				return err
+				if r.block.Frame = encoder.Frame(b.frame, b.raw); r.block.Frame != nil {
+					b.frame = r.block.Frame
+				}
+				close(r.done)
+				return nil
 			})
 			return nil
 		})
-		if rerr := readers.Wait(); rerr != nil {
-			return rerr // what stopped the listing, too
-		}
-		return err
 	})
 	g.Go(func() error {
 		for r := range inOrder {
@@ -81,72 +194,81 @@ func readBlocks(ctx context.Context, client *ebs.Client, snapshot string, yield 
 	return g.Wait()
 }
 
-// listBlocks yields the snapshot's blocks in ascending order. A page may be
-// empty and still not be the last.
-func listBlocks(ctx context.Context, client *ebs.Client, snapshot string, yield func(index int32, token *string) error) error {
-	in := &ebs.ListSnapshotBlocksInput{SnapshotId: &snapshot, MaxResults: aws.Int32(blocksPerPage)}
-	next := int32(0)
-	for {
-		page, err := client.ListSnapshotBlocks(ctx, in)
-		if errorCode(err) == "ValidationException" && in.NextToken != nil {
-			// A page token lives for 60 minutes: list anew from where we are.
-			in.NextToken, in.StartingBlockIndex = nil, aws.Int32(next)
-			page, err = client.ListSnapshotBlocks(ctx, in)
-		}
-		if err != nil {
-			return fmt.Errorf("listing the blocks of %s: %w", snapshot, err)
-		}
-		if size := aws.ToInt32(page.BlockSize); size != blockBytes {
-			return fmt.Errorf("snapshot %s: blocks of %d bytes; only %d are known", snapshot, size, blockBytes)
-		}
-		for _, b := range page.Blocks {
-			index := aws.ToInt32(b.BlockIndex)
-			if index < next {
-				return fmt.Errorf("snapshot %s: AWS listed block %d after block %d", snapshot, index, next-1)
-			}
-			if err := yield(index, b.BlockToken); err != nil {
-				return err
-			}
-			next = index + 1
-		}
-		if aws.ToString(page.NextToken) == "" {
-			return nil
-		}
-		in.NextToken, in.StartingBlockIndex = page.NextToken, nil
-	}
-}
-
 // errChecksum: AWS's checksum of a block is not that of the bytes that came.
 var errChecksum = errors.New("the bytes do not match the checksum that AWS gives")
 
-// readBlock reads one block and checks it against its SHA-256.
-func readBlock(ctx context.Context, client *ebs.Client, snapshot string, index int32, token *string) (block, error) {
-	var err error
-	for range blockTries {
-		var b block
-		b, err = readBlockOnce(ctx, client, snapshot, index, token)
-		if err == nil || !errors.Is(err, errChecksum) {
-			return b, err
-		}
+// block reads one block and checks it against its SHA-256.
+func (s *source) block(ctx context.Context, l listed, b *buffer, into *diskimage.Block) error {
+	if b.raw == nil {
+		b.raw = make([]byte, blockBytes)
 	}
-	return block{}, err
+	wrong := 0
+	return s.patiently(ctx, fmt.Sprintf("block %d of %s", l.index, s.snapshot), func(ctx context.Context) error {
+		err := s.blockOnce(ctx, l, b.raw, into)
+		if errors.Is(err, errChecksum) {
+			if wrong++; wrong == blockTries {
+				return &finalError{err}
+			}
+		}
+		return err
+	})
 }
 
-func readBlockOnce(ctx context.Context, client *ebs.Client, snapshot string, index int32, token *string) (block, error) {
-	b := block{index: index}
-	out, err := client.GetSnapshotBlock(ctx, &ebs.GetSnapshotBlockInput{SnapshotId: &snapshot, BlockIndex: &index, BlockToken: token})
+func (s *source) blockOnce(ctx context.Context, l listed, raw []byte, into *diskimage.Block) error {
+	out, err := s.client.GetSnapshotBlock(ctx, &ebs.GetSnapshotBlockInput{SnapshotId: &s.snapshot, BlockIndex: &l.index, BlockToken: l.token})
 	if err != nil {
-		return b, fmt.Errorf("block %d of %s: %w", index, snapshot, err)
+		return err
 	}
 	defer out.BlockData.Close()
-	b.data = make([]byte, blockBytes)
-	n, err := io.ReadFull(out.BlockData, b.data)
+	n, err := io.ReadFull(out.BlockData, raw)
 	if err != nil {
-		return b, fmt.Errorf("block %d of %s: %d of %d bytes came: %w", index, snapshot, n, blockBytes, err)
+		return fmt.Errorf("%d of %d bytes came: %w", n, blockBytes, err)
 	}
-	b.sum = sha256.Sum256(b.data)
-	if got := base64.StdEncoding.EncodeToString(b.sum[:]); got != aws.ToString(out.Checksum) {
-		return b, fmt.Errorf("block %d of %s: %w: %s, the bytes give %s", index, snapshot, errChecksum, aws.ToString(out.Checksum), got)
+	into.Raw, into.Sum = raw, sha256.Sum256(raw)
+	if got := base64.StdEncoding.EncodeToString(into.Sum[:]); got != aws.ToString(out.Checksum) {
+		return fmt.Errorf("%w: %s, the bytes give %s", errChecksum, aws.ToString(out.Checksum), got)
 	}
-	return b, nil
+	return nil
+}
+
+// finalError is not worth another try.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
+// patiently tries again what AWS throttles, what fails on its side and what
+// gets lost on the way, longer than the SDK does: an export takes hours, and AWS has bad minutes.
+// What it answers about the request itself is final.
+func (s *source) patiently(ctx context.Context, what string, try func(context.Context) error) error {
+	deadline, pause := s.clock.Now().Add(patience), firstPause
+	for {
+		limited, cancel := s.clock.WithTimeout(ctx, readLimit)
+		err := try(limited)
+		cancel()
+		var final *finalError
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.As(err, &final), !mayPass(err):
+			return fmt.Errorf("%s: %w", what, err)
+		case !s.clock.Now().Before(deadline):
+			return incident.WithHint(fmt.Errorf("%s: still failing after %s: %w", what, patience, err),
+				"once AWS answers again, cordon resume goes on from the last checkpoint")
+		}
+		if err := s.clock.Sleep(ctx, pause); err != nil {
+			return err
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// mayPass reports whether the same request may succeed later.
+func mayPass(err error) bool {
+	switch errorCode(err) { // Amazon EBS direct APIs reference, "GetSnapshotBlock"
+	case "InternalServerException", "ServiceQuotaExceededException", "RequestThrottledException":
+		return true
+	}
+	return mayHaveHappened(err) || isThrottle(err)
 }

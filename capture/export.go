@@ -2,58 +2,62 @@ package capture
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ebs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/cordon-ir/cordon/capture/diskimage"
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
 )
 
-// export reads snapshots through the EBS direct APIs and stores each as a
-// compressed raw disk.
+// export reads snapshots through the EBS direct APIs and stores each as a disk
+// image (docs/evidence-format.md). A later image of the same volume holds the changes only.
 //
-// A disk is two objects: ITEM.raw.zst, from which zstd -d makes the raw disk,
-// and ITEM.json, the index with the digests, stored last. An image whose index is there
-// is not read again. One that was cut short leaves nothing and is read from the start.
+// The image's index is stored last: an image whose index is there is not read
+// again, and one without is no evidence yet. What an earlier try has stored of it is
+// in the journal's step.record entries, and the next one goes on from there.
 type export struct {
 	configs Configs
 	stores  Stores
 }
 
 const (
-	// parallelDisks are exported at once.
-	parallelDisks = 2
-	// quotaBytes a second are what AWS lets be read of one snapshot.
-	quotaBytes = 500 << 20
+	gib = 1 << 30
 	// A first snapshot of a large volume takes hours.
 	snapshotPoll, snapshotLimit = 15 * time.Second, 24 * time.Hour
+)
+
+// The values of whole_digest.
+const (
+	digestAuto   = "auto"
+	digestAlways = "always"
+	digestNever  = "never"
 )
 
 func (export) Spec() incident.Spec {
 	return incident.Spec{
 		Name:    "capture.export",
-		Summary: "Snapshots as raw disks, compressed and hashed, in the evidence store",
+		Summary: "Snapshots as disk images, compressed and hashed, in the evidence store",
 		Impact:  incident.Additive,
 		Inputs: []incident.Field{
 			{Name: "snapshots", Type: incident.Strings, Required: true, Description: "snapshot IDs"},
+			{Name: "incremental", Type: incident.Boolean, Default: true, Description: "where the case has an image of the volume already, store what has changed since"},
+			{Name: "whole_digest", Type: incident.String, Default: digestAuto, Enum: []string{digestAuto, digestAlways, digestNever},
+				Description: "SHA-256 of the raw disk: auto leaves it to fetch where hashing the holes would take longer than reading the data"},
+			{Name: "segment_bytes", Type: incident.Integer, Default: int64(diskimage.DefaultSegment), Description: "raw bytes in a segment of the image: a multiple of 524288, at most 128 GiB"},
 			{Name: "allow_unlocked", Type: incident.Boolean, Default: false, Description: "keep the evidence also where the store can't lock it"},
 		},
 		Outputs: []incident.Field{{Name: "images", Type: incident.Strings, Description: "IDs of the evidence items"}},
 		Permissions: append([]string{
-			"ec2:DescribeSnapshots", "ebs:ListSnapshotBlocks", "ebs:GetSnapshotBlock",
+			"ec2:DescribeSnapshots", "ebs:ListSnapshotBlocks", "ebs:ListChangedBlocks", "ebs:GetSnapshotBlock",
 		}, storePermissions...),
 		Example: "- id: export\n  action: capture.export\n  needs: [snapshots]\n  with:\n    snapshots: ${{ steps.snapshots.outputs.snapshots }}\n",
 		Timeout: 24 * time.Hour,
@@ -62,22 +66,52 @@ func (export) Spec() incident.Spec {
 
 type exportInputs struct {
 	Snapshots     []string `json:"snapshots"`
+	Incremental   bool     `json:"incremental"`
+	WholeDigest   string   `json:"whole_digest"`
+	SegmentBytes  int64    `json:"segment_bytes"`
 	AllowUnlocked bool     `json:"allow_unlocked"`
 }
 
-func (a export) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
-	var in exportInputs
-	if err := req.Decode(&in); err != nil {
-		return incident.Proposal{}, err
-	}
+func (in exportInputs) check() error {
+	var problems []error
 	if len(in.Snapshots) == 0 {
-		return incident.Proposal{}, errors.New("input snapshots: none given")
+		problems = append(problems, errors.New("input snapshots: none given"))
 	}
-	cfg, err := a.configs(ctx, req.Target)
+	if n := in.SegmentBytes; n < blockBytes || n > diskimage.MaxSegment || n%blockBytes != 0 {
+		problems = append(problems, fmt.Errorf("input segment_bytes: %d is not a multiple of %d up to %d", n, blockBytes, int64(diskimage.MaxSegment)))
+	}
+	return errors.Join(problems...)
+}
+
+// exportBefore is what Apply builds on, as it was approved.
+type exportBefore struct {
+	Bases map[string]evidence.Base `json:"bases,omitempty"` // by snapshot
+}
+
+// open decodes the inputs and finds whom to talk to.
+func (a export) open(ctx context.Context, req incident.Request) (in exportInputs, cfg aws.Config, store evidence.Resumable, err error) {
+	if err = req.Decode(&in); err == nil {
+		err = in.check()
+	}
 	if err != nil {
-		return incident.Proposal{}, err
+		return in, cfg, nil, err
 	}
-	store, err := a.stores(ctx, req.Target)
+	if cfg, err = a.configs(ctx, req.Target); err != nil {
+		return in, cfg, nil, err
+	}
+	any, err := a.stores(ctx, req.Target)
+	if err != nil {
+		return in, cfg, nil, err
+	}
+	store, ok := any.(evidence.Resumable)
+	if !ok {
+		return in, cfg, nil, fmt.Errorf("evidence store %s can't take an image in parts", any)
+	}
+	return in, cfg, store, nil
+}
+
+func (a export) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
+	in, cfg, store, err := a.open(ctx, req)
 	if err != nil {
 		return incident.Proposal{}, err
 	}
@@ -85,274 +119,87 @@ func (a export) Plan(ctx context.Context, req incident.Request) (incident.Propos
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	found, err := describeSnapshots(ctx, ec2.NewFromConfig(cfg), &ec2.DescribeSnapshotsInput{SnapshotIds: in.Snapshots})
+	client := ec2.NewFromConfig(cfg)
+	found, err := describeSnapshots(ctx, client, &ec2.DescribeSnapshotsInput{SnapshotIds: in.Snapshots})
 	if err != nil {
 		return incident.Proposal{}, err
 	}
 	p := incident.Proposal{Impact: incident.Additive, Notes: notes}
-	var largest, total int64
+	before := exportBefore{Bases: make(map[string]evidence.Base)}
+	var total load
+	atMost := ""
 	for _, id := range in.Snapshots {
 		i := slices.IndexFunc(found, func(s types.Snapshot) bool { return aws.ToString(s.SnapshotId) == id })
 		if i < 0 {
 			return incident.Proposal{}, fmt.Errorf("snapshot %s is not in %s of account %s", id, req.Target.Region, req.Target.Account)
 		}
-		size := int64(aws.ToInt32(found[i].VolumeSize)) * gib
-		largest, total = max(largest, size), total+size
-		p.Changes = append(p.Changes, incident.Change{
-			Resource: store.String(), What: "raw disk of " + id, Before: "none",
-			After: fmt.Sprintf("%s.raw.zst, %d GiB when decompressed", diskID(id), size/gib),
-		})
+		x := &diskExport{req: req, in: in, store: store, snapshot: id, ec2: client, ebs: ebs.NewFromConfig(cfg)}
+		one, err := x.plan(ctx, found[i])
+		if err != nil {
+			return incident.Proposal{}, err
+		}
+		if one.base != nil {
+			before.Bases[id] = *one.base
+		}
+		if !one.exact {
+			atMost = "at most "
+		}
+		total.blocks, total.segments = total.blocks+one.blocks, total.segments+one.segments
+		p.Changes = append(p.Changes, one.change)
 	}
-	p.Notes = append(p.Notes, fmt.Sprintf("at most %d GiB to read: about %s at the 500 MiB/s that AWS allows for one snapshot, less where blocks were never written; it starts once the snapshots are completed",
-		total/gib, max(time.Duration(largest/quotaBytes)*time.Second, time.Second)))
-	return p, nil
+	p.Notes = append(p.Notes, atMost+total.String()+"; it starts once the snapshots are completed")
+	p.Before, err = json.Marshal(before)
+	return p, err
 }
 
 func diskID(snapshot string) string { return "disk-image-" + snapshot }
 
-func (a export) Apply(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
-	var in exportInputs
-	if err := req.Decode(&in); err != nil {
-		return incident.Result{}, err
-	}
-	cfg, err := a.configs(ctx, req.Target)
+func (a export) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
+	in, cfg, store, err := a.open(ctx, req)
 	if err != nil {
 		return incident.Result{}, err
 	}
-	store, err := a.stores(ctx, req.Target)
-	if err != nil {
-		return incident.Result{}, err
+	var before exportBefore
+	if err := json.Unmarshal(p.Before, &before); err != nil {
+		return incident.Result{}, fmt.Errorf("proposal of step %s: %w", req.Step, err)
 	}
-	done := make([][]kept, len(in.Snapshots))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallelDisks)
-	for i, id := range in.Snapshots {
-		x := &diskExport{req: req, in: in, store: store, snapshot: id, ec2: ec2.NewFromConfig(cfg), ebs: ebs.NewFromConfig(cfg)}
-		g.Go(func() (err error) {
-			done[i], err = x.run(gctx)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return incident.Result{}, err
-	}
+	// One after the other: by default AWS lets as many blocks be read of one
+	// snapshot as of all in the account, and one image's memory is enough.
 	var ids []string
+	var items []evidence.Item
 	for _, id := range in.Snapshots {
-		ids = append(ids, diskID(id))
+		x := &diskExport{req: req, in: in, store: store, snapshot: id, ec2: ec2.NewFromConfig(cfg), ebs: ebs.NewFromConfig(cfg)}
+		if base, ok := before.Bases[id]; ok {
+			x.base = &base
+		}
+		it, err := x.run(ctx)
+		if err != nil {
+			return incident.Result{}, fmt.Errorf("exporting %s: %w", id, err)
+		}
+		ids, items = append(ids, it.ID), append(items, it)
 	}
-	applied, err := json.Marshal(slices.Concat(done...))
+	applied, err := json.Marshal(items)
 	return incident.Result{Outputs: map[string]any{"images": ids}, Applied: applied}, err
 }
 
+// Verify reads the images' indexes back, and what the store shows of every
+// segment's data. The data itself is what evidence verify reads.
 func (a export) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, r incident.Result) (incident.Verification, error) {
-	var all []kept
-	if err := json.Unmarshal(r.Applied, &all); err != nil {
+	var items []evidence.Item
+	if err := json.Unmarshal(r.Applied, &items); err != nil {
 		return incident.Verification{}, fmt.Errorf("result of step %s: %w", req.Step, err)
 	}
 	store, err := a.stores(ctx, req.Target)
 	if err != nil {
 		return incident.Verification{}, err
 	}
-	observed, err := verifyKept(ctx, store, all)
-	return incident.Verification{Observed: observed}, err
-}
-
-// diskExport is one snapshot on its way into the store.
-type diskExport struct {
-	req      incident.Request
-	in       exportInputs
-	store    evidence.Store
-	snapshot string
-	ec2      *ec2.Client
-	ebs      *ebs.Client
-}
-
-func (x *diskExport) key(ext string) string {
-	return evidence.Key(x.req.Case, x.req.Run, diskID(x.snapshot)+ext)
-}
-
-// run stores the disk, or finds it stored, and records it.
-func (x *diskExport) run(ctx context.Context) ([]kept, error) {
-	index, indexObj, err := x.stored(ctx)
-	if errors.Is(err, evidence.ErrNotFound) {
-		if index, err = x.acquire(ctx); err == nil {
-			indexObj, err = x.putIndex(ctx, index)
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("exporting %s: %w", x.snapshot, err)
-	}
-	disk, err := x.store.Stat(ctx, x.key(".raw.zst"), "")
-	if err != nil {
-		return nil, fmt.Errorf("exporting %s: %w", x.snapshot, err)
-	}
-	it := itemOf(diskID(x.snapshot), evidence.KindDiskImage, x.snapshot, disk, index.Acquired)
-	it.ContentSHA256, it.ContentBytes = index.Raw.SHA256, index.Raw.Bytes
-	it.Notes = []string{"volume " + index.Volume, "index with the digest of each block: " + indexObj.Location}
-	if err := recordStored(ctx, x.req, x.store, it); err != nil {
-		return nil, err
-	}
-	return []kept{{it.ID, disk.Key, index.Stored.SHA256}, {it.ID, indexObj.Key, indexObj.SHA256}}, nil
-}
-
-// diskIndex is ITEM.json.
-type diskIndex struct {
-	Schema     string    `json:"schema"`
-	Snapshot   string    `json:"snapshot"`
-	Volume     string    `json:"volume"`
-	Acquired   time.Time `json:"acquired"`
-	Raw        digested  `json:"raw"`    // the disk as the instance saw it
-	Stored     digested  `json:"stored"` // the compressed object
-	BlockBytes int       `json:"block_bytes"`
-	// Blocks that the snapshot holds, with the SHA-256 of each; the others are zeros.
-	Blocks []indexedBlock `json:"blocks"`
-}
-
-type digested struct {
-	SHA256 string `json:"sha256"`
-	Bytes  int64  `json:"bytes"`
-}
-
-// indexedBlock is 36 bytes in memory: 72 MiB for a full TiB.
-type indexedBlock struct {
-	index int32
-	sum   [sha256.Size]byte
-}
-
-// MarshalJSON writes [index, "sha256"].
-func (b indexedBlock) MarshalJSON() ([]byte, error) {
-	return fmt.Appendf(nil, `[%d,"%x"]`, b.index, b.sum), nil
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (b *indexedBlock) UnmarshalJSON(raw []byte) error {
-	var sum string
-	if err := json.Unmarshal(raw, &[]any{&b.index, &sum}); err != nil {
-		return err
-	}
-	if raw, err := hex.DecodeString(sum); err == nil && len(raw) == sha256.Size {
-		copy(b.sum[:], raw)
-		return nil
-	}
-	return fmt.Errorf("block %d: %q is not a SHA-256", b.index, sum)
-}
-
-// stored finds what an earlier try has finished. The index is stored last: it
-// vouches for the disk. It fails with evidence.ErrNotFound.
-func (x *diskExport) stored(ctx context.Context) (diskIndex, evidence.Object, error) {
-	var index diskIndex
-	obj, err := x.store.Stat(ctx, x.key(".json"), "")
-	if err != nil {
-		return index, obj, err
-	}
-	r, err := x.store.Get(ctx, x.key(".json"), obj.Version)
-	if err != nil {
-		return index, obj, err
-	}
-	defer r.Close()
-	if err := json.NewDecoder(r).Decode(&index); err != nil {
-		return index, obj, fmt.Errorf("index %s: %w", obj.Location, err)
-	}
-	return index, obj, nil
-}
-
-// acquire waits for the snapshot and streams its disk into the store.
-func (x *diskExport) acquire(ctx context.Context) (diskIndex, error) {
-	snap, err := x.completed(ctx)
-	if err != nil {
-		return diskIndex{}, err
-	}
-	index := diskIndex{
-		Schema: "cordon.disk-image/1", Snapshot: x.snapshot, Volume: aws.ToString(snap.VolumeId),
-		Acquired: x.req.Clock.Now().UTC(), BlockBytes: blockBytes, Blocks: []indexedBlock{},
-		Raw: digested{Bytes: int64(aws.ToInt32(snap.VolumeSize)) * gib},
-	}
-	g, gctx := errgroup.WithContext(ctx)
-	r, w := io.Pipe()
-	g.Go(func() error {
-		err := x.assemble(gctx, w, &index)
-		w.CloseWithError(err) // nil ends the stream well; an error makes Put fail, and leave nothing
-		return err
-	})
-	var obj evidence.Object
-	g.Go(func() (err error) {
-		obj, err = x.store.Put(gctx, x.key(".raw.zst"), r, evidence.PutOptions{
-			ContentType: "application/zstd", Metadata: objectMetadata(x.req), AllowUnlocked: x.in.AllowUnlocked,
-		})
-		r.CloseWithError(err)
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return diskIndex{}, err
-	}
-	index.Stored = digested{obj.SHA256, obj.Bytes}
-	return index, nil
-}
-
-// assemble writes the compressed disk to w and fills in the index.
-func (x *diskExport) assemble(ctx context.Context, w io.Writer, index *diskIndex) error {
-	disk, err := newDiskWriter(w, index.Raw.Bytes, func(done int64) {
-		x.progress("reading "+x.snapshot, done, index.Raw.Bytes, "bytes")
-	})
-	if err != nil {
-		return err
-	}
-	err = readBlocks(ctx, x.ebs, x.snapshot, func(b block) error {
-		index.Blocks = append(index.Blocks, indexedBlock{b.index, b.sum})
-		return disk.block(b)
-	})
-	if err != nil {
-		return err
-	}
-	if err := disk.finish(); err != nil {
-		return err
-	}
-	index.Raw.SHA256 = hex.EncodeToString(disk.raw.Sum(nil))
-	return nil
-}
-
-func (x *diskExport) progress(what string, done, total int64, unit string) {
-	x.req.Progress(incident.Progress{Step: x.req.Step, What: what, Done: done, Total: total, Unit: unit})
-}
-
-// completed waits until the snapshot can be read: only completed ones can.
-func (x *diskExport) completed(ctx context.Context) (snap types.Snapshot, err error) {
-	err = incident.Poll(ctx, x.req.Clock, snapshotPoll, snapshotLimit, "snapshot "+x.snapshot, func(ctx context.Context) (bool, error) {
-		out, err := x.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{x.snapshot}})
+	var v incident.Verification
+	for _, it := range items {
+		observed, err := verifyImage(ctx, store, it)
+		v.Observed = append(v.Observed, observed...)
 		if err != nil {
-			return false, err
+			return v, err
 		}
-		if len(out.Snapshots) != 1 {
-			return false, fmt.Errorf("AWS shows %d snapshots of that ID", len(out.Snapshots))
-		}
-		snap = out.Snapshots[0]
-		var percent int64
-		_, _ = fmt.Sscanf(strings.TrimSuffix(aws.ToString(snap.Progress), "%"), "%d", &percent)
-		x.progress(x.snapshot+" completes", percent, 100, "percent")
-		switch snap.State {
-		case types.SnapshotStateError:
-			return false, fmt.Errorf("it ended in error: %s", aws.ToString(snap.StateMessage))
-		case types.SnapshotStateCompleted:
-			return true, nil
-		}
-		return false, nil
-	})
-	return snap, err
-}
-
-// putIndex streams the index: a large disk's takes tens of megabytes.
-func (x *diskExport) putIndex(ctx context.Context, index diskIndex) (evidence.Object, error) {
-	r, w := io.Pipe()
-	var g errgroup.Group
-	g.Go(func() error {
-		err := json.NewEncoder(w).Encode(index)
-		w.CloseWithError(err)
-		return nil // Put reports it
-	})
-	obj, err := x.store.Put(ctx, x.key(".json"), r, evidence.PutOptions{
-		ContentType: "application/json", Metadata: objectMetadata(x.req), AllowUnlocked: x.in.AllowUnlocked,
-	})
-	r.CloseWithError(err)
-	_ = g.Wait()
-	return obj, err
+	}
+	return v, nil
 }

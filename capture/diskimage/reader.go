@@ -54,24 +54,12 @@ func (r *Reader) Image() evidence.Image { return r.image }
 // Base is the image that this one builds on; nil for a full one.
 func (r *Reader) Base() *Reader { return r.base }
 
-// Objects yields every object of the image but its index and those of its
-// base: the segments' indexes, data and block lists. Each index is checked.
-func (r *Reader) Objects(ctx context.Context) iter.Seq2[evidence.Ref, error] {
-	return func(yield func(evidence.Ref, error) bool) {
+// Segments yields the indexes of the image's own segments, checked.
+func (r *Reader) Segments(ctx context.Context) iter.Seq2[evidence.Segment, error] {
+	return func(yield func(evidence.Segment, error) bool) {
 		for n := range r.image.Segments {
-			s, err := r.segment(ctx, n)
-			if err != nil {
-				yield(evidence.Ref{}, err)
+			if s, err := r.segment(ctx, n); !yield(s, err) || err != nil {
 				return
-			}
-			data := evidence.Ref{Key: s.Data.Key, Version: s.Data.Version, Bytes: s.Data.Bytes}
-			if !yield(r.image.Segments[n], nil) || !yield(data, nil) {
-				return
-			}
-			for _, l := range s.Lists {
-				if !yield(l, nil) {
-					return
-				}
 			}
 		}
 	}

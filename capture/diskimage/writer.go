@@ -18,9 +18,9 @@ const (
 	// of data that does not compress.
 	DefaultSegment = 64 << 30
 	MaxSegment     = 128 << 30
-	// partBytes of a segment's object are sent at once, parallelParts side by
+	// PartBytes of a segment's object are sent at once, parallelParts side by
 	// side: one connection to S3 moves some 100 MB/s.
-	partBytes, parallelParts = 16 << 20, 4
+	PartBytes, parallelParts = 16 << 20, 4
 	// listParts lie between two checkpoints: a process that dies has at most
 	// 512 MiB to read again, and an image of a TiB puts 2,000 records into the journal.
 	listParts = 32
@@ -160,7 +160,7 @@ func newWriter(o Options) (*Writer, error) {
 	w := &Writer{o: o, image: o.Image, hashing: make(chan toHash, parallelParts), committed: make(chan struct{})}
 	close(w.committed)
 	if w.o.PartBytes == 0 {
-		w.o.PartBytes = partBytes
+		w.o.PartBytes = PartBytes
 	}
 	if w.o.ListParts == 0 {
 		w.o.ListParts = listParts

@@ -9,12 +9,13 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
 
+	"github.com/cordon-ir/cordon/capture/diskimage"
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -119,69 +120,64 @@ func runFetch(ctx context.Context, g *globals, caseID, id, out string) (err erro
 	if err != nil {
 		return err
 	}
-	if err := fetch(ctx, store, item, out); err != nil {
+	content, err := fetch(ctx, store, item, out)
+	if err != nil {
 		return fmt.Errorf("item %s: %w", id, err)
 	}
-	event := evidence.CustodyEvent{Item: id, Event: "fetched", Detail: "to " + out + ", digests checked"}
+	event := evidence.CustodyEvent{Item: id, Event: "fetched", Detail: "to " + out + ", digests checked, sha256 " + content}
 	if _, err := j.Append(ctx, incident.Draft{Type: incident.EntryCustody, Data: event}); err != nil {
 		return err
 	}
 	if g.output == "json" {
 		return g.printJSON(item)
 	}
-	_, err = fmt.Fprintf(g.out, "%s%s is in %s, sha256 %s\n", banner(r.state.Case.Rehearsal), id, out, orElse(item.ContentSHA256, item.SHA256))
+	_, err = fmt.Fprintf(g.out, "%s%s is in %s, sha256 %s\n", banner(r.state.Case.Rehearsal), id, out, content)
 	return err
 }
 
-// fetch writes the item's content to a new file and checks the digests of what
-// is stored and of what it unpacks to. A file that fails the check is removed.
-func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string) (err error) {
+// fetch writes the item's content to a new file, checks it and returns its SHA-256. A
+// file that fails the check, or does not fit, is removed.
+func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string) (sha string, err error) {
+	if item.Kind == evidence.KindDiskImage {
+		// Its indexes are read and checked before there is a file.
+		image, err := diskimage.Open(ctx, s, evidence.Ref{Key: item.Key, Version: item.Version, SHA256: item.SHA256, Bytes: item.Bytes})
+		if err != nil {
+			return "", err
+		}
+		return newFile(out, func(f *os.File) (string, error) { return image.Restore(ctx, f, nil) })
+	}
 	stored, err := s.Get(ctx, item.Key, item.Version)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer stored.Close()
-	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return &usageError{err}
-	}
-	defer func() {
-		err = errors.Join(err, f.Close())
-		if err != nil {
-			err = errors.Join(err, os.Remove(out))
+	return newFile(out, func(f *os.File) (string, error) {
+		sum := sha256.New()
+		if err := writeSparse(f, sum, stored); err != nil {
+			return "", err
 		}
-	}()
-	storedSum, sum := sha256.New(), sha256.New()
-	source := io.TeeReader(stored, storedSum)
-	want, write := item.SHA256, writeSparse
-	if packed := item.ContentSHA256 != "" && strings.HasSuffix(item.Key, ".zst"); packed {
-		want, write = item.ContentSHA256, unpack
-	}
-	writeErr := write(f, sum, source)
-	// What was changed may not unpack any more: its digest says why.
-	if _, err := io.Copy(io.Discard, source); err != nil {
-		return errors.Join(writeErr, err)
-	}
-	if got := hex.EncodeToString(storedSum.Sum(nil)); got != item.SHA256 {
-		return fmt.Errorf("%w: the stored object is %s, not %s", evidence.ErrDigest, got, item.SHA256)
-	}
-	if writeErr != nil {
-		return fmt.Errorf("writing %s: %w", out, writeErr)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
-		return fmt.Errorf("%w: want %s, got %s", evidence.ErrDigest, want, got)
-	}
-	return nil
+		sha := hex.EncodeToString(sum.Sum(nil))
+		if sha != item.SHA256 {
+			return "", fmt.Errorf("%w: the stored object is %s, not %s", evidence.ErrDigest, sha, item.SHA256)
+		}
+		return sha, nil
+	})
 }
 
-// unpack writes what a Zstandard file holds.
-func unpack(f *os.File, sum io.Writer, packed io.Reader) error {
-	z, err := zstd.NewReader(packed)
+// newFile makes a file, which must not be there yet, and removes it again where write fails.
+func newFile(out string, write func(*os.File) (sha string, err error)) (sha string, err error) {
+	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return "", &usageError{err}
 	}
-	defer z.Close()
-	return writeSparse(f, sum, z)
+	sha, err = write(f)
+	if err = errors.Join(err, f.Close()); err == nil {
+		return sha, nil
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = incident.WithHint(fmt.Errorf("the disk of %s is full: %w", out, err), "fetch to a disk with more room; nothing was kept")
+	}
+	return "", errors.Join(fmt.Errorf("writing %s: %w", out, err), os.Remove(out))
 }
 
 // writeSparse copies r to f and sum, leaving holes in f where r yields blocks of zeros.

@@ -132,7 +132,7 @@ func ebsListSnapshotBlocks(c *call, in *ebs.ListSnapshotBlocksInput) (*ebs.ListS
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.page(s, diskBlocks(s.Disk), in.StartingBlockIndex, in.MaxResults, in.NextToken)
+	p, err := c.page(s, s.content().blocks(), in.StartingBlockIndex, in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func ebsListChangedBlocks(c *call, in *ebs.ListChangedBlocksInput) (*ebs.ListCha
 			return nil, ebsInvalid(types.ValidationExceptionReasonUnrelatedSnapshots, "The snapshots must be of the same volume.")
 		}
 	}
-	p, err := c.page(second, changedBlocks(first.Disk, second.Disk), in.StartingBlockIndex, in.MaxResults, in.NextToken)
+	p, err := c.page(second, changed(first.content(), second.content()), in.StartingBlockIndex, in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
@@ -172,10 +172,10 @@ func ebsListChangedBlocks(c *call, in *ebs.ListChangedBlocksInput) (*ebs.ListCha
 	}
 	for _, index := range p.indexes {
 		b := types.ChangedBlock{BlockIndex: aws.Int32(index)}
-		if diskBlock(first.Disk, first.Size, index) != nil {
+		if first.content().has(index) {
 			b.FirstBlockToken = aws.String(c.ebsToken(blockToken, first.ID, index, c.Now))
 		}
-		if diskBlock(second.Disk, second.Size, index) != nil {
+		if second.content().has(index) {
 			b.SecondBlockToken = aws.String(c.ebsToken(blockToken, second.ID, index, c.Now))
 		}
 		out.ChangedBlocks = append(out.ChangedBlocks, b)
@@ -200,7 +200,10 @@ func ebsGetSnapshotBlock(c *call, in *ebs.GetSnapshotBlockInput) (*ebs.GetSnapsh
 	case err != nil:
 		return nil, &types.AccessDeniedException{Message: aws.String(err.Error()), Reason: types.AccessDeniedExceptionReasonDependencyAccessDenied}
 	}
-	block := diskBlock(s.Disk, s.Size, index)
+	block, err := c.block(s.content(), index)
+	if err != nil {
+		return nil, err
+	}
 	if block == nil {
 		return nil, ebsInvalid(types.ValidationExceptionReasonInvalidBlock, fmt.Sprintf("The snapshot '%s' has no block %d.", s.ID, index))
 	}

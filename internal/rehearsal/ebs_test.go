@@ -163,6 +163,52 @@ func TestWhatListSnapshotBlocksRefuses(t *testing.T) {
 	}
 }
 
+func TestWhatWasWrittenBetweenTwoSnapshotsIsListedAsChanged(t *testing.T) {
+	a, client := snapshots(t)
+	const id = "vol-of-" + diskWebData
+	snap := func(name string) {
+		if err := a.with(func(w *world) bool {
+			if w.EC2.Volumes[id] == nil {
+				put(&w.EC2.Volumes, id, &volume{ID: id, Size: 1, Disk: diskWebData})
+			}
+			s := *w.EC2.Snapshots["snap-data"]
+			s.ID, s.Written = name, w.EC2.Volumes[id].Written
+			w.EC2.Snapshots[name] = &s
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snap("snap-before")
+	there := diskBlocks(diskWebData)[0]
+	data := bytes.Repeat([]byte{7}, diskBlockSize)
+	for index, b := range map[int32][]byte{there: nil, 1000: data} {
+		if err := a.WriteBlock(id, index, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snap("snap-after")
+	out, err := client.ListChangedBlocks(t.Context(), &ebs.ListChangedBlocksInput{FirstSnapshotId: aws.String("snap-before"), SecondSnapshotId: aws.String("snap-after")})
+	if err != nil || len(out.ChangedBlocks) != 1 || *out.ChangedBlocks[0].BlockIndex != there || out.ChangedBlocks[0].FirstBlockToken == nil || out.ChangedBlocks[0].SecondBlockToken != nil {
+		t.Fatalf("discarded: %+v, %v", out, err)
+	}
+	tokens, _, _ := listBlocks(t, client, "snap-after")
+	got, err := client.GetSnapshotBlock(t.Context(), &ebs.GetSnapshotBlockInput{SnapshotId: aws.String("snap-after"), BlockIndex: aws.Int32(1000), BlockToken: aws.String(tokens[1000])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(got.BlockData); err != nil || !bytes.Equal(b, data) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	before, _, _ := listBlocks(t, client, "snap-before")
+	if _, ok := before[1000]; ok || before[there] == "" {
+		t.Error("the snapshot from before has changed")
+	}
+	if err := a.WriteBlock(id, 1<<20, data); err == nil {
+		t.Error("a block behind the volume's end was written")
+	}
+}
+
 func TestOnlySnapshotsOfOneVolumeCanBeCompared(t *testing.T) {
 	_, client := snapshots(t)
 	list := func(first, second string) ([]types.ChangedBlock, error) {

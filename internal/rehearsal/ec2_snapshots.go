@@ -20,6 +20,7 @@ type snapshot struct {
 	Description string              `json:"description"`
 	Size        int32               `json:"size"`           // GiB
 	Disk        string              `json:"disk,omitempty"` // the name of the content; empty: zeros
+	Written     writes              `json:"written,omitempty"`
 	State       types.SnapshotState `json:"state"`
 	Message     string              `json:"message,omitempty"` // why it failed
 	Started     time.Time           `json:"started"`
@@ -80,7 +81,7 @@ func (snap *snapshot) progress(now time.Time) string {
 // takeSnapshot can't fail: checkVolumes comes first.
 func (c *call) takeSnapshot(v *volume, description string, tags map[string]string) *snapshot {
 	snap := &snapshot{
-		ID: c.id("snap"), Volume: v.ID, Owner: c.Account, Description: description, Size: v.Size, Disk: v.Disk, State: types.SnapshotStatePending,
+		ID: c.id("snap"), Volume: v.ID, Owner: c.Account, Description: description, Size: v.Size, Disk: v.Disk, Written: v.Written, State: types.SnapshotStatePending,
 		Started: c.Now, Completes: c.Now.Add(snapshotTime(v.Size)), Encrypted: v.Encrypted, KMSKey: v.KMSKey,
 	}
 	c.EC2.Snapshots[snap.ID] = snap
@@ -334,7 +335,7 @@ func ec2CopySnapshot(c *call, in *ec2.CopySnapshotInput) (*ec2.CopySnapshotOutpu
 	}
 	tags, _ := tagsFor(types.ResourceTypeSnapshot, in.TagSpecifications)
 	snap := &snapshot{
-		ID: c.id("snap"), Volume: copiedVolume, Owner: c.Account, Description: aws.ToString(in.Description), Size: from.Size, Disk: from.Disk,
+		ID: c.id("snap"), Volume: copiedVolume, Owner: c.Account, Description: aws.ToString(in.Description), Size: from.Size, Disk: from.Disk, Written: from.Written,
 		State: types.SnapshotStatePending, Started: c.Now, Completes: c.Now.Add(snapshotTime(from.Size)),
 		Encrypted: from.Encrypted || aws.ToBool(in.Encrypted) || c.EC2.EncryptByDefault,
 	}

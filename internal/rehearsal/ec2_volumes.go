@@ -28,6 +28,7 @@ type volume struct {
 	State      types.VolumeState `json:"state"`
 	Until      time.Time         `json:"until,omitzero"` // when creating, attaching or detaching ends
 	Disk       string            `json:"disk,omitempty"` // the name of its content; empty: zeros
+	Written    writes            `json:"written,omitempty"`
 	Snapshot   string            `json:"snapshot,omitempty"`
 	Encrypted  bool              `json:"encrypted,omitempty"`
 	KMSKey     string            `json:"kms_key,omitempty"` // ARN
@@ -91,7 +92,7 @@ func (c *call) makeVolume(i *instance, l launchVolume) *volume {
 	}
 	key := l.Key
 	if snap := c.EC2.Snapshots[l.Snapshot]; snap != nil {
-		v.Disk, v.Size = snap.Disk, max(v.Size, snap.Size)
+		v.Disk, v.Written, v.Size = snap.Disk, snap.Written, max(v.Size, snap.Size)
 		if snap.Encrypted {
 			v.Encrypted = true
 			if key == "" {

@@ -1,0 +1,48 @@
+package capture
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cordon-ir/cordon/capture/diskimage"
+)
+
+// Prices in US dollars, us-east-1, as of 2025-11-01: aws.amazon.com/ebs/pricing
+// ("EBS direct APIs for Snapshots") and aws.amazon.com/s3/pricing (S3 Standard, first 50 TB). They
+// differ by Region and change: what is made of them is an estimate.
+const (
+	pricesAsOf      = "2025-11"
+	priceList       = 0.0006 / 1000 // ListSnapshotBlocks, ListChangedBlocks: a request
+	priceBlock      = 0.003 / 1000  // GetSnapshotBlock: a block
+	pricePut        = 0.005 / 1000  // S3 PUT: a request, and so a part
+	priceStored     = 0.023         // S3 Standard: a GiB, which S3 calls GB, and month
+	blocksPerSecond = 1000          // quota of GetSnapshotBlock, for a snapshot and, by default, for the account
+	putsPerSegment  = 4             // begin, complete, index, block list
+)
+
+// load is what an export moves.
+type load struct {
+	blocks   int64 // at most
+	segments int64
+}
+
+// lists and puts are the requests that it takes.
+func (l load) lists() int64 { return l.blocks/blocksPerPage + 1 }
+
+func (l load) puts() int64 {
+	return l.blocks*blockBytes/diskimage.PartBytes + putsPerSegment*l.segments
+}
+
+// duration at AWS's quota.
+func (l load) duration() time.Duration {
+	return max(time.Duration(l.blocks)*time.Second/blocksPerSecond, time.Second).Round(time.Second)
+}
+
+// String is for the responder who approves it.
+func (l load) String() string {
+	moved := float64(l.blocks * blockBytes)
+	once := float64(l.lists())*priceList + float64(l.blocks)*priceBlock + float64(l.puts())*pricePut
+	return fmt.Sprintf("%.1f GiB to read: %d blocks, %d listings and about %d uploads; %s at the %d blocks a second that AWS allows. "+
+		"Estimate (us-east-1 prices of %s): $%.2f for the requests, and at most $%.2f a month for the storage until the retention ends",
+		moved/gib, l.blocks, l.lists(), l.puts(), l.duration(), blocksPerSecond, pricesAsOf, once, moved/gib*priceStored)
+}
