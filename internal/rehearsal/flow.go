@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -59,6 +60,7 @@ const (
 	pathLoadBalancer pathKind = "load-balancer"
 	pathOtherSubnet  pathKind = "other-subnet"
 	pathSameSubnet   pathKind = "same-subnet"
+	pathService      pathKind = "service" // resolver, metadata, time
 )
 
 // endpoint is one end of a flow. Without an interface it is outside the account.
@@ -147,6 +149,9 @@ func (f *flow) beat(w *world, at time.Time) (changed bool) {
 func (f *flow) retry(w *world, at time.Time) {
 	if f.Opener.Port != 0 {
 		f.Opener.Port = firstPort + (f.Opener.Port-firstPort+1)%ports
+	}
+	if n := w.EC2.Interfaces[f.Opener.Interface]; n != nil && f.Opener.Addr.Is6() && len(n.IPv6) > 0 && !slices.Contains(n.IPv6, f.Opener.Addr.String()) {
+		f.Opener.Addr = netip.MustParseAddr(n.IPv6[0]) // whatever the host has now
 	}
 	if reason := f.open(w, at); reason != "" {
 		f.Tracks = nil

@@ -48,6 +48,9 @@ func (j *journey) depart() bool {
 	if !j.present(n, j.from) {
 		return false
 	}
+	if j.f.Path == pathService {
+		return true // neither groups nor ACLs filter it (aws-facts.md)
+	}
 	if peer := j.w.EC2.Interfaces[j.to.Interface]; peer != nil && peer.Subnet == n.Subnet {
 		return j.out(n, false) && j.arrive(false)
 	}
@@ -88,8 +91,8 @@ func (j *journey) through(n *networkInterface, target string) bool {
 // enter: from outside to an interface of the account, by the way the flow was opened on.
 func (j *journey) enter() bool {
 	n := j.w.EC2.Interfaces[j.to.Interface]
-	if !j.present(n, j.to) {
-		return false
+	if !j.present(n, j.to) || j.f.Path == pathService {
+		return j.stopped == ""
 	}
 	if !j.w.leads(n.VPC, j.f.Via) {
 		return j.stop("%s is gone", j.f.Via)
@@ -309,6 +312,10 @@ func (f *flow) findPath(w *world) (reason string) {
 		f.Path, f.Via = neighbourPath(f, n, peer)
 		return ""
 	}
+	if f.Via = w.serviceAt(n.VPC, far.Addr); f.Via != "" {
+		f.Path = pathService
+		return ""
+	}
 	if f.Via = w.routeOf(n.Subnet, far.Addr); f.Via == "" {
 		return fmt.Sprintf("no route from %s to %s", n.Subnet, far.Addr)
 	}
@@ -319,6 +326,20 @@ func (f *flow) findPath(w *world) (reason string) {
 	known := f.Opener.Interface == "" && f.Public.IsValid()
 	if f.Path == pathInternet && local.Addr.Is4() && !known {
 		f.Public = w.publicAddress(n, local.Addr)
+	}
+	return ""
+}
+
+// serviceAt is what AWS itself answers with at an address: the resolver is the second of the VPC's
+// own too ("DNS attributes for your VPC", VPC User Guide; "Instance metadata" and "Time service", EC2 User Guide).
+func (w *world) serviceAt(vpc string, a netip.Addr) string {
+	switch a.String() {
+	case "169.254.169.254":
+		return "metadata"
+	case "169.254.169.123":
+		return "time"
+	case "169.254.169.253", netip.MustParsePrefix(w.EC2.VPCs[vpc].CIDR).Addr().Next().Next().String():
+		return "resolver"
 	}
 	return ""
 }

@@ -14,8 +14,8 @@ type FlowOverview struct {
 	Of       string `json:"of"`
 	Intruder bool   `json:"intruder,omitempty"` // a shell, a tunnel
 	// Path is the kind of path as it was opened: internet-gateway, egress-only-gateway, nat-gateway,
-	// transit-gateway, peering, vpn-gateway, endpoint, load-balancer, other-subnet, same-subnet. Via is
-	// the gateway's or endpoint's ID, or the other subnet's.
+	// transit-gateway, peering, vpn-gateway, endpoint, load-balancer, other-subnet, same-subnet, service. Via is
+	// the gateway's or endpoint's ID, the other subnet's, or the service's name.
 	Path      string `json:"path"`
 	Via       string `json:"via"`
 	Protocol  string `json:"protocol"`

@@ -276,6 +276,30 @@ func TestALoadBalancerLetsGoOfADrainedTarget(t *testing.T) {
 	s.wantCut("deregistered from target group ci", "shell-balancer")
 }
 
+func TestTheResolverAnswersWhateverGroupsAndACLsSay(t *testing.T) {
+	s := newSiege(t)
+	s.world(func(w *world) {
+		n := w.EC2.Interfaces[*s.nic(2).NetworkInterfaceId]
+		f := w.addFlow(flow{Name: "tunnel-dns", Protocol: "udp", Opener: n.at(41003), Responder: outside("10.30.0.2", 53)})
+		if f.Path != pathService || f.Via != "resolver" {
+			t.Errorf("path %s by %s", f.Path, f.Via)
+		}
+	})
+	s.setGroups(s.isolationGroup())
+	for _, egress := range []bool{false, true} {
+		s.deny("private", "0.0.0.0/0", egress)
+	}
+	s.pass(10 * time.Minute)
+	if f := s.flows()["tunnel-dns"]; f.State != "up" || f.Missed > 0 {
+		t.Errorf("%s: %s", f.State, f.Reason)
+	}
+	ok(s.ec2.StopInstances(s.ctx, &ec2.StopInstancesInput{InstanceIds: []string{s.instance}}))(t)
+	s.pass(3 * time.Minute)
+	if f := s.flows()["tunnel-dns"]; f.State != "cut" {
+		t.Error("a stopped instance still asks the resolver")
+	}
+}
+
 func TestAGatewayThatIsGoneEndsItsFlows(t *testing.T) {
 	s := newSiege(t)
 	a := ok(s.ec2.DescribeTransitGatewayVpcAttachments(s.ctx, &ec2.DescribeTransitGatewayVpcAttachmentsInput{}))(t).TransitGatewayVpcAttachments[0]
