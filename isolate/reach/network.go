@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -190,31 +189,28 @@ func (n *Network) Paths() []Path {
 
 // String is the path as a responder reads it.
 func (p Path) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s (eth%d)", p.Interface, p.Device)
-	switch {
-	case p.Public.IsValid():
-		fmt.Fprintf(&b, " as %s", p.Public)
-	case len(p.Local)+len(p.Delegated) > 0 && p.six():
-		b.WriteString(" over IPv6")
-	}
-	fmt.Fprintf(&b, " through %s", p.Kind)
-	if p.Kind == Service {
-		return fmt.Sprintf("%s (eth%d) to the %s", p.Interface, p.Device, p.Via)
-	}
-	if p.Kind == SameSubnet || p.Kind == OtherSubnet {
-		b.Reset()
-		fmt.Fprintf(&b, "%s (eth%d) with %s %s", p.Interface, p.Device, map[Kind]string{SameSubnet: "neighbours in the same subnet", OtherSubnet: "other subnets:"}[p.Kind], p.Via)
-		if p.six() {
-			b.WriteString(" over IPv6")
-		}
-	} else if p.Via != "" {
-		fmt.Fprintf(&b, " %s", p.Via)
+	name, family, to := fmt.Sprintf("%s (eth%d)", p.Interface, p.Device), "", ""
+	if p.six() {
+		family = " over IPv6"
 	}
 	if p.To != "" {
-		fmt.Fprintf(&b, " (%s)", p.To)
+		to = " (" + p.To + ")"
 	}
-	return b.String()
+	switch p.Kind {
+	case Service:
+		return name + " to the " + p.Via
+	case SameSubnet:
+		return name + " with neighbours in the same subnet, " + p.Via + family + to
+	case OtherSubnet:
+		if len(p.Edges) > 1 {
+			return name + " with other subnets, behind " + p.Via + family + to
+		}
+		return name + " with another subnet, " + p.Via + family + to
+	}
+	if p.Public.IsValid() {
+		name += " as " + p.Public.String()
+	}
+	return name + family + " through " + string(p.Kind) + " " + p.Via + to
 }
 
 // six reports whether it is a path of IPv6.

@@ -102,7 +102,7 @@ func TestWhatWasExpectedIsObserved(t *testing.T) {
 			t.Errorf("expected %+v, observed %+v", cuts[i], seen[i])
 		}
 	}
-	for of, want := range map[string]string{"internet-gateway": "observed: its addresses are gone", "other subnets": "observed: acl-b rule 1 denies 10.0.0.10/32; acl-b rule 1 denies 10.0.0.10/32"} {
+	for of, want := range map[string]string{"internet-gateway": "observed: its addresses are gone", "another subnet": "observed: acl-b rule 1 denies 10.0.0.10/32; acl-b rule 1 denies 10.0.0.10/32"} {
 		if c := cutOf(seen, of); !c.Cut || !strings.Contains(c.Reason, want) {
 			t.Errorf("%s: %+v, want it cut, %s", of, c, want)
 		}
@@ -136,7 +136,7 @@ func TestNothingIsCalledCutThatIsNotSeen(t *testing.T) {
 			func(l *lab) {
 				a := l.vpc.acl("acl-b")
 				a.Entries = slices.DeleteFunc(a.Entries, func(e ec2types.NetworkAclEntry) bool { return *e.RuleNumber == 1 && *e.Egress })
-			}, "other subnets", "not observed: packets to the instance pass the ACLs", "live on until nothing passes for",
+			}, "another subnet", "not observed: packets to the instance pass the ACLs", "live on until nothing passes for",
 		},
 		"somebody allows it before": {
 			func(l *lab) {
@@ -147,7 +147,7 @@ func TestNothingIsCalledCutThatIsNotSeen(t *testing.T) {
 					}
 				}
 				l.entry("acl-b", 1, false, "allow", "10.0.0.0/8")
-			}, "other subnets", "not observed: packets from the instance pass the ACLs", "live on until nothing passes for",
+			}, "another subnet", "not observed: packets from the instance pass the ACLs", "live on until nothing passes for",
 		},
 		"the address is there": {
 			func(l *lab) { public(&l.nics[0], 0, "198.51.100.1", true) }, "internet-gateway", "198.51.100.1 is still associated", "live on until nothing passes for",
@@ -201,7 +201,7 @@ func TestAnAllowedPathIsNoFailure(t *testing.T) {
 	l.vpc.Groups = append(l.vpc.Groups, group("sg-live", []ec2types.IpPermission{rule("tcp", 22, 22, "10.0.1.7/32")}, nil))
 	l.nics[0].Groups = []ec2types.GroupIdentifier{{GroupId: aws.String("sg-live")}}
 	left, _ := l.network().Observed(d)
-	got := exposures(left, "other subnets")
+	got := exposures(left, "another subnet")
 	if !strings.Contains(got, "in the allow-list keeps it open: sg-live lets tcp 22 through for 10.0.1.7/32") || strings.Contains(got, "new connections pass") {
 		t.Errorf("exposures %q", got)
 	}
