@@ -59,7 +59,7 @@ func networkPermissions() []string {
 }
 
 // decide reads the networks of these interfaces and decides about every path.
-func (a *network) decide(ctx context.Context, req incident.Request, w *wired, wish wish) (*reach.Network, reach.Decision, error) {
+func (a *network) decide(ctx context.Context, req incident.Request, w *wired, wish *wish) (*reach.Network, reach.Decision, error) {
 	// Routes, gateways and neighbours may be read for several instances of the
 	// plan at once. What is restored later is read anew for each.
 	vpcs, err := a.networks(ctx, req, w, w.vpcIDs(), req.Clock.Now().Add(-vpcAge))
@@ -88,7 +88,7 @@ func (a *network) Plan(ctx context.Context, req incident.Request) (incident.Prop
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	n, d, err := a.decide(ctx, req, w, wish)
+	n, d, err := a.decide(ctx, req, w, &wish)
 	if err != nil {
 		return incident.Proposal{}, fmt.Errorf("%s: %w", instanceName(w.inst), err)
 	}

@@ -358,3 +358,89 @@ func TestInstancesShareADenyOfTheAttacker(t *testing.T) {
 	s.target = first
 	s.same(before, s.network(), "after both releases")
 }
+
+func TestWrongInputsAreReportedTogether(t *testing.T) {
+	s := shells(t)
+	for _, tt := range []struct {
+		inputs map[string]any
+		want   []string
+	}{
+		{map[string]any{
+			"strategy": []string{"auto", "groups"}, "attackers": []string{"203.0.113.1/24", "evil"},
+			"allow": []string{"10.0.0.0/8:22", "192.0.2.7:22", "192.0.2.7/32", "192.0.2.7/32:0", "192.0.2.7/32:22/icmp", "sg-0123:22", "2001:db8::/32:22", "192.0.2.7/32:+22"},
+		}, []string{
+			"stands alone", "203.0.113.0/24", `"evil"`, "10.0.0.0/8 is too wide", `"192.0.2.7" is no CIDR block`, `"192.0.2.7/32": `,
+			`not "0"`, `not "icmp"`, `"sg-0123" is no CIDR`, "2001:db8::/32 is too wide", `not "+22"`,
+		}},
+		{map[string]any{"strategy": []string{"groups"}, "attackers": []string{"203.0.113.1"}}, []string{"no remote-acl"}},
+		{map[string]any{"strategy": []string{"remote-acl"}}, []string{"remote-acl"}},
+		{map[string]any{"strategy": []string{"magic"}}, []string{`"magic" is unknown`}},
+	} {
+		_, err := s.plan(cutNetwork, tt.inputs)
+		if err == nil {
+			t.Fatalf("%v is accepted", tt.inputs)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("nothing says %q in\n%v", want, err)
+			}
+		}
+	}
+}
+
+func FuzzAllowList(f *testing.F) {
+	for _, text := range []string{"192.0.2.7/32:22", "2001:db8:42::/64:5555/udp", "::/0:1", "10.0.0.0/24:65536", ":", "/:"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := parseAllow(text)
+		if err != nil {
+			return
+		}
+		again, err := parseAllow(fmt.Sprintf("%s:%d/%s", r.Prefix, r.Port, r.Protocol))
+		if err != nil || again != r {
+			t.Errorf("%q is %v, and written again %v, %v", text, r, again, err)
+		}
+		if wide(r.Prefix) || r.Port == 0 {
+			t.Errorf("%q lets in %v", text, r)
+		}
+	})
+}
+
+// endpoints gives the suspect's network those of Systems Manager.
+func (s *site) endpoints(services ...string) {
+	s.t.Helper()
+	n := s.instance().NetworkInterfaces[0]
+	for _, service := range services {
+		must[*ec2.CreateVpcEndpointOutput](s.t)(s.ec2().CreateVpcEndpoint(s.ctx, &ec2.CreateVpcEndpointInput{
+			VpcId: n.VpcId, ServiceName: aws.String("com.amazonaws." + s.target.Region + "." + service), VpcEndpointType: ec2types.VpcEndpointTypeInterface,
+			SubnetIds: []string{*n.SubnetId}, SecurityGroupIds: []string{*n.Groups[0].GroupId},
+		}))
+	}
+}
+
+func TestTheAllowListIsAGroupOfItsOwn(t *testing.T) {
+	s := newSite(t, 1)
+	s.endpoints("ssm")
+	s.do("isolate.autoscaling", nil)
+	inputs := map[string]any{"allow": []string{"198.51.100.7/32:22", "2001:db8:42::/64:22/tcp"}, "allow_ssm": true}
+	_, err := s.plan(cutNetwork, inputs)
+	s.refused(err, "ssmmessages")
+	s.endpoints("ssmmessages")
+	if err := s.acct.Clock().Sleep(s.ctx, vpcAge+time.Second); err != nil { // the network was read a moment ago
+		t.Fatal(err)
+	}
+	before := s.network()
+	st := s.do(cutNetwork, inputs)
+	set := must[cut](t)(recall[cut](st.result.Applied))
+	g := must[[]ec2types.SecurityGroup](t)(groupsBy(s.ctx, s.ec2(), "group-id", set.Groups[s.vpc()]))[0]
+	if in, out := len(flat(g.IpPermissions, false)), len(flat(g.IpPermissionsEgress, true)); in != 2 || out != 2 || *g.GroupName == isolationName {
+		t.Errorf("group %s has %d inbound and %d outbound rules, want 2 and 2", *g.GroupName, in, out)
+	}
+	plain := s.do(cutNetwork, nil)
+	if other := must[cut](t)(recall[cut](plain.result.Applied)).Groups[s.vpc()]; other == *g.GroupId {
+		t.Error("without an allow-list the same group is taken")
+	}
+	s.undoAll(st, plain)
+	s.same(before, s.network(), "after the release")
+}

@@ -341,10 +341,9 @@ func TestAHalfAppliedStepIsUndone(t *testing.T) {
 
 func TestEveryCallIsAmongTheDeclaredPermissions(t *testing.T) {
 	used := make(map[string][]string)
-	for _, c := range chains() {
-		s := newSite(t, 1)
+	use := func(s *site, links ...link) {
 		var steps []*step
-		for _, l := range c.steps {
+		for _, l := range links {
 			s.crashAt(0, false)
 			steps = append(steps, s.do(l.action, l.inputs))
 			used[l.action] = append(used[l.action], s.calls...)
@@ -357,12 +356,17 @@ func TestEveryCallIsAmongTheDeclaredPermissions(t *testing.T) {
 			used[st.name] = append(used[st.name], s.calls...)
 		}
 	}
-	// Needed by other calls: tags on creation, a profile that is handed over.
-	implied := []string{
-		"ec2:CreateTags", "iam:PassRole", "ec2:AuthorizeSecurityGroupEgress",
-		// What the web tier has not: IPv6, a transit gateway, a route to a prefix list. TestTheMeasures… calls them.
-		"ec2:AssignIpv6Addresses", "ec2:UnassignIpv6Addresses", "ec2:DescribeTransitGatewayVpcAttachments", "ec2:GetManagedPrefixListEntries",
+	for _, c := range chains() {
+		use(newSite(t, 1), c.steps...)
 	}
+	// What the web tier has not: IPv6, a transit gateway, endpoints.
+	use(shells(t), link{cutNetwork, nil})
+	reachable := shells(t)
+	reachable.endpoints("ssm", "ssmmessages")
+	use(reachable, link{cutNetwork, map[string]any{"allow_ssm": true}})
+	// Needed by other calls: tags on creation, a profile that is handed over. And
+	// where a route names a prefix list, its entries.
+	implied := []string{"ec2:CreateTags", "iam:PassRole", "ec2:GetManagedPrefixListEntries"}
 	for _, a := range Actions(nil) {
 		spec := a.Spec()
 		for _, call := range used[spec.Name] {

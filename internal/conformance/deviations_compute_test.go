@@ -64,6 +64,16 @@ var computeDeviations = []deviation{
 		},
 	},
 	{
+		operation: "ec2:DescribeNetworkAcls", moto: "answers 500: it has no filter network-acl-id", aws: "leaves the ACLs with these IDs",
+		page: ec2API + "API_DescribeNetworkAcls.html", explains: "in moto the network is cut by groups alone", set: "network_strategy=groups",
+		deviates: func(l *lab) bool {
+			_, err := l.ec2.DescribeNetworkAcls(l.ctx(), &ec2.DescribeNetworkAclsInput{
+				Filters: []ec2types.Filter{{Name: aws.String("network-acl-id"), Values: []string{"acl-0123456789abcdef0"}}},
+			})
+			return lacks(err)
+		},
+	},
+	{
 		operation: "ec2:ModifyInstanceAttribute", moto: "leaves the interface's groups as they are", aws: "replaces the primary interface's groups",
 		page: ec2API + "API_ModifyInstanceAttribute.html", explains: notCompare,
 		deviates: func(l *lab) bool {

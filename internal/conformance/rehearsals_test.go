@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,7 @@ import (
 type rehearsal struct {
 	name     string
 	playbook string
+	scenario string // empty: web-tier
 	inputs   []string
 	before   func(*simulated.Account) error             // what happens before the alert; nil: nothing
 	found    func(*simulated.Account) ([]string, error) // inputs that only the account tells; nil: none
@@ -51,6 +53,11 @@ var toRehearse = []rehearsal{
 	{name: "contain, in standby, drained", playbook: "contain", inputs: []string{"autoscaling_strategy=standby", "wait_for_draining=true"}},
 	{name: "contain, the group one smaller", playbook: "contain", inputs: []string{"autoscaling_strategy=shrink"}},
 	{name: "contain, of an instance outside of its group", playbook: "contain", before: leaveGroup},
+	{name: "contain, of an instance held over every path", playbook: "contain", scenario: "reverse-shells"},
+	{
+		name: "contain, with live response", playbook: "contain", before: makeAgentEndpoints,
+		inputs: []string{"allow=198.51.100.7/32:22,2001:db8:42::/64:22", "allow_ssm=true"},
+	},
 	{name: "contain, of an instance that reaches other networks", playbook: "contain", before: joinTransit},
 	{name: "an access key", playbook: "testdata/access-key.yaml", found: stolenKey},
 	{name: "capture", playbook: "capture"},
@@ -111,11 +118,12 @@ func (r *rehearsal) respond(dir string) error {
 	for _, input := range r.inputs {
 		set = append(set, "--set", input)
 	}
+	scenario := cmp.Or(r.scenario, "web-tier")
 	if !r.killed && r.before == nil && r.found == nil {
-		_, err := cordon(dir, append([]string{"rehearse", "--verbose", "--dir", dir, "--playbook", r.playbook}, set...)...)
+		_, err := cordon(dir, append([]string{"rehearse", scenario, "--verbose", "--dir", dir, "--playbook", r.playbook}, set...)...)
 		return err
 	}
-	account, err := simulated.Create(dir, "web-tier", 1)
+	account, err := simulated.Create(dir, scenario, 1)
 	if err != nil {
 		return err
 	}
@@ -187,6 +195,26 @@ func leaveGroup(account *simulated.Account) error {
 		LoadBalancerName: found.LoadBalancerDescriptions[0].LoadBalancerName, Instances: []elbtypes.Instance{{InstanceId: &alert.Instance}},
 	})
 	return err
+}
+
+// makeAgentEndpoints gives the suspect's network the endpoints of Systems Manager.
+func makeAgentEndpoints(account *simulated.Account) error {
+	ctx, alert := context.Background(), account.Alert()
+	client := ec2.NewFromConfig(account.Config(alert.Region))
+	found, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{alert.Instance}})
+	if err != nil {
+		return err
+	}
+	primary := found.Reservations[0].Instances[0].NetworkInterfaces[0]
+	for _, service := range []string{"ssm", "ssmmessages", "ec2messages"} {
+		if _, err := client.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
+			VpcId: primary.VpcId, ServiceName: aws.String("com.amazonaws." + alert.Region + "." + service), VpcEndpointType: ec2types.VpcEndpointTypeInterface,
+			SubnetIds: []string{*primary.SubnetId}, SecurityGroupIds: []string{*primary.Groups[0].GroupId},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // joinTransit attaches the suspected instance's network to a transit gateway, and
