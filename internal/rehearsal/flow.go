@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -37,6 +38,8 @@ type flow struct {
 	Reason  string     `json:"reason,omitempty"` // what stopped the first packet missed
 	Cuts    int        `json:"cuts,omitempty"`
 	Refused int        `json:"refused,omitempty"` // tries to open it since it was cut
+
+	probing bool // only to see whether packets would pass
 }
 
 type flowStatus string
@@ -181,6 +184,13 @@ func (f *flow) exchange(w *world, at time.Time, opening bool) (reason string) {
 		return reason
 	}
 	return w.carry(f, f.Responder, f.Opener, at, false)
+}
+
+// blocked is what stops a packet of the flow that is sent now; empty where it passes. Nobody remembers it.
+func (f *flow) blocked(w *world) string {
+	probe := *f
+	probe.probing, probe.Tracks = true, maps.Clone(f.Tracks)
+	return probe.exchange(w, w.Now, false)
 }
 
 // drained: a load balancer closes its connections to a target that is registered no more. While

@@ -32,7 +32,10 @@ type FlowOverview struct {
 	Missed int `json:"missed,omitempty"`
 	// Reason is what stopped the first packet that was missed.
 	Reason string `json:"reason,omitempty"`
-	Cuts   int    `json:"cuts,omitempty"` // so far: it may have been opened again
+	// Blocked is what stops a packet that is sent now; empty where it passes, or where the
+	// flow is cut. Both ends take a while to notice.
+	Blocked string `json:"blocked,omitempty"`
+	Cuts    int    `json:"cuts,omitempty"` // so far: it may have been opened again
 	// Refused counts the tries to open it again since it was cut.
 	Refused int `json:"refused,omitempty"`
 }
@@ -56,6 +59,9 @@ func (w *world) flowOverview(f *flow) FlowOverview {
 		Name: f.Name, Of: "neighbour", Intruder: f.Intruder, Path: string(f.Path), Via: f.Via, Protocol: f.Protocol, Interface: local.Interface,
 		Local: local.String(), Remote: far.String(), Inbound: local == f.Responder, Tracked: f.Tracks[local.Interface].Tracked,
 		State: string(f.State), Since: f.Since, Last: f.Last, Missed: f.Missed, Reason: f.Reason, Cuts: f.Cuts, Refused: f.Refused,
+	}
+	if f.State == flowUp {
+		o.Blocked = f.blocked(w)
 	}
 	for _, e := range []endpoint{local, far} {
 		if n := w.EC2.Interfaces[e.Interface]; n != nil && n.Attachment != nil && n.Attachment.Instance == w.Suspect {
@@ -82,8 +88,8 @@ func (o Overview) writeFlows(to io.Writer) {
 		switch {
 		case f.State == string(flowCut):
 			state += ": " + f.Reason
-		case f.Missed > 0:
-			state += fmt.Sprintf(", %d beacons missed: %s", f.Missed, f.Reason)
+		case f.Blocked != "":
+			state += ", nothing passes now: " + f.Blocked
 		case f.Cuts > 0:
 			state += fmt.Sprintf(", cut %d times before", f.Cuts)
 		}

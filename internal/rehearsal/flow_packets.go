@@ -26,6 +26,9 @@ type packet struct {
 const beaconBytes = 120
 
 func (j *journey) record(n *networkInterface, egress, accepted bool) {
+	if j.f.probing {
+		return
+	}
 	j.w.observed(packet{
 		At: j.at, Flow: j.f.Name, Interface: n.ID, Egress: egress, Src: j.src, Dst: j.dst,
 		Protocol: j.protocol(), Bytes: beaconBytes, Accepted: accepted,

@@ -126,6 +126,11 @@ func TestEveryPathIsHeldAtFirst(t *testing.T) {
 func TestGroupsAloneLeaveTrackedFlowsUp(t *testing.T) {
 	s := newSiege(t)
 	s.setGroups(s.isolationGroup())
+	for _, f := range s.flows() {
+		if got := f.Blocked != ""; got != (f.Name == "shell-untracked") || f.State != "up" || f.Missed > 1 {
+			t.Errorf("%s at once: %s, %d beacons missed, blocked by %q", f.Name, f.State, f.Missed, f.Blocked)
+		}
+	}
 	s.pass(5 * time.Minute)
 	s.wantCut("no rule of sg-", "shell-untracked")
 	if f := s.flows()["shell-untracked"]; f.Refused < 3 || f.Refused > 5 {
