@@ -205,7 +205,7 @@ func joinReasons(a, b string) string {
 
 // addressGone: AWS documents that the address no longer leads to the instance, and
 // not what becomes of a connection that is open (aws-facts.md: unproven, observe).
-const addressGone = "the address is taken off; that connections through it end at once is not documented by AWS: it is observed"
+const addressGone = "the address is taken off; AWS does not document that open connections end with it"
 
 // addresses takes off what the Internet reaches the instance by: the public IPv4
 // address of the path, and for IPv6 the addresses themselves, which ends every other path of theirs too.
@@ -259,7 +259,7 @@ func (d *decision) sixth(f *nic) {
 		case w.Kind == InternetGateway || w.Kind == EgressOnly:
 			d.cut(i, Addresses, addressGone)
 		default:
-			d.cut(i, Addresses, "the IPv6 addresses are taken off, and every path of theirs ends; that open connections end at once is not documented by AWS: it is observed")
+			d.cut(i, Addresses, "the IPv6 addresses are taken off, with every path of theirs; AWS does not document that open connections end with them")
 		}
 	}
 	if kept == "" {

@@ -97,7 +97,10 @@ func (n *Network) observe(c Choice, remotes []Deny) Choice {
 		in, out := w.nic.stateless(w)
 		switch {
 		case !in.Open && !out.Open:
-			seen = in.Reason + "; " + out.Reason
+			seen = "in, " + in.Reason + "; out, " + out.Reason
+			if in.Reason == out.Reason {
+				seen = in.Reason + ", both ways"
+			}
 		case !c.Path.Tracked && !w.In.Open && !w.Out.Open:
 			seen = c.Reason
 		case c.Cut:
