@@ -159,7 +159,7 @@ func (a *credentials) Plan(ctx context.Context, req incident.Request) (incident.
 		p.Before, err = record(before)
 		return p, err
 	}
-	if err := s.propose(ctx, req, in.Scope, &before, &p); err != nil {
+	if err := s.propose(ctx, req, in.Scope, &before, approved, &p); err != nil {
 		return p, err
 	}
 	p.Impact = impactOf(p.Changes, incident.Disruptive)
@@ -168,7 +168,7 @@ func (a *credentials) Plan(ctx context.Context, req incident.Request) (incident.
 }
 
 // propose fills in the role, the policy and what they become, or refuses.
-func (s *session) propose(ctx context.Context, req incident.Request, scope string, g *grant, p *incident.Proposal) error {
+func (s *session) propose(ctx context.Context, req incident.Request, scope string, g, approved *grant, p *incident.Proposal) error {
 	role, err := s.roleOf(ctx, g.Profile)
 	if err != nil {
 		return err
@@ -190,7 +190,7 @@ func (s *session) propose(ctx context.Context, req incident.Request, scope strin
 		g.Policy = policyName(req.Case.ID, policySessions)
 	}
 	p.Shared = []string{aws.ToString(role.Arn) + "/" + g.Policy}
-	if err := s.room(ctx, g); err != nil {
+	if err := s.room(ctx, g, approved); err != nil {
 		return err
 	}
 	if !g.Denied {
@@ -226,10 +226,18 @@ func profileAfter(g grant) string {
 }
 
 // room reads the role's inline policies, and refuses where they would be too
-// large together.
-func (s *session) room(ctx context.Context, g *grant) error {
+// large together. Right before the step the others are not read again: while
+// it has its turn, the steps of other instances wait.
+func (s *session) room(ctx context.Context, g, approved *grant) error {
 	role := s.role(g.Role)
-	others, document, err := role.others(ctx, g.Policy)
+	var document *string
+	var err error
+	if approved != nil && approved.Role == g.Role && approved.Policy == g.Policy {
+		g.Others = approved.Others
+		document, err = role.policy(ctx, g.Policy)
+	} else {
+		g.Others, document, err = role.others(ctx, g.Policy)
+	}
 	if err != nil {
 		return err
 	}
@@ -237,8 +245,7 @@ func (s *session) room(ctx context.Context, g *grant) error {
 	if err != nil {
 		return notOurs(role, g.Policy, err)
 	}
-	g.Others, g.Denied = others, now.denies(s.instance)
-	g.Listed = len(now.without(s.instance).Instances)
+	g.Denied, g.Listed = now.denies(s.instance), len(now.without(s.instance).Instances)
 	return role.fits(*g, g.Listed+1)
 }
 
