@@ -18,7 +18,10 @@ import (
 // accessKey deactivates an IAM user's access key, found on the instance or in
 // the event history, and revokes the sessions that were made with it. It works
 // on the target's account; the instance itself is not touched.
-type accessKey struct{ configs configs }
+type accessKey struct {
+	configs configs
+	ledger  ledger
+}
 
 // Spec of isolate.access-key.
 func (a *accessKey) Spec() incident.Spec {
@@ -59,17 +62,20 @@ type keyState struct {
 
 // keyring is an IAM user and its access keys.
 type keyring struct {
-	iam  *iam.Client
-	user string
-	seen time.Time // AWS's, at the last look at the keys; zero where the answer had none
+	iam     *iam.Client
+	account string
+	user    string
+	seen    time.Time // AWS's, at the last look at the keys; zero where the answer had none
 }
 
 func (a *accessKey) open(ctx context.Context, t incident.Target, user string) (*keyring, error) {
 	cfg, err := a.configs.open(ctx, t)
-	return &keyring{iam: iam.NewFromConfig(cfg), user: user}, err
+	return &keyring{iam: iam.NewFromConfig(cfg), account: t.Account, user: user}, err
 }
 
-func (k *keyring) principal() principal { return principal{iam: k.iam, user: true, name: k.user} }
+func (k *keyring) principal() principal {
+	return principal{iam: k.iam, account: k.account, user: true, name: k.user}
+}
 
 // keys lists the user's access keys; none where there is no such user any more.
 func (k *keyring) keys(ctx context.Context) ([]iamtypes.AccessKeyMetadata, error) {
@@ -267,7 +273,7 @@ func (a *accessKey) Apply(ctx context.Context, req incident.Request, p incident.
 	if err != nil {
 		return incident.Result{}, err
 	}
-	err = k.principal().revise(ctx, req.Clock, before.Policy, userLimit-before.Others, func(now revocation) revocation { return now.since(set.Before) })
+	err = a.ledger.revise(ctx, req.Clock, k.principal(), before.Policy, userLimit-before.Others, func(now revocation) revocation { return now.since(set.Before) })
 	if err != nil {
 		return incident.Result{}, err
 	}

@@ -54,7 +54,7 @@ func (a *accessKey) Revert(ctx context.Context, req incident.Request, _ incident
 	if err != nil {
 		return incident.Result{}, err
 	}
-	err = k.principal().restore(ctx, req, before.Policy, func(now revocation) revocation {
+	err = a.ledger.restore(ctx, req, k.principal(), before.Policy, func(now revocation) revocation {
 		if req.Undo.Held {
 			return now // for the others, until the last of them
 		}

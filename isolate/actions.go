@@ -19,8 +19,8 @@ func Actions(configs func(ctx context.Context, t incident.Target) (aws.Config, e
 		&protect{configs},
 		&autoscalingGroup{configs: configs},
 		&loadBalancers{configs},
-		&credentials{configs},
-		&accessKey{configs},
+		&credentials{configs: configs},
+		&accessKey{configs: configs},
 		&network{configs: configs},
 	}
 }

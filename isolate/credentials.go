@@ -16,7 +16,10 @@ import (
 // credentials takes the instance's profile away, or puts a quarantine profile
 // in its place, and revokes the credentials that were handed out through it,
 // which stay valid without the profile.
-type credentials struct{ configs configs }
+type credentials struct {
+	configs configs
+	ledger  ledger
+}
 
 const (
 	scopeInstance = "instance" // deny the sessions of this instance
@@ -88,6 +91,7 @@ func (g grant) byTime() bool {
 type session struct {
 	ec2      *ec2.Client
 	iam      *iam.Client
+	account  string
 	instance string
 	inst     ec2types.Instance // zero where it was not read
 	// seen is AWS's time at the last look at the associations; zero where the answer had none.
@@ -99,7 +103,7 @@ func (a *credentials) client(ctx context.Context, t incident.Target) (*session, 
 	if err != nil {
 		return nil, err
 	}
-	return &session{ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), instance: t.Instance}, nil
+	return &session{ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), account: t.Account, instance: t.Instance}, nil
 }
 
 func (a *credentials) open(ctx context.Context, t incident.Target) (*session, error) {
@@ -118,7 +122,9 @@ func (s *session) name() string {
 	return instanceName(s.inst)
 }
 
-func (s *session) role(name string) principal { return principal{iam: s.iam, name: name} }
+func (s *session) role(name string) principal {
+	return principal{iam: s.iam, account: s.account, name: name}
+}
 
 // Plan shows the profile that is removed and the sessions that are denied. It
 // refuses, before anything changes, where the role can't take the policy.
@@ -332,7 +338,7 @@ func (a *credentials) Apply(ctx context.Context, req incident.Request, p inciden
 			return incident.Result{}, err
 		}
 	}
-	err = s.role(before.Role).revise(ctx, req.Clock, before.Policy, roleLimit-before.Others, func(now revocation) revocation {
+	err = a.ledger.revise(ctx, req.Clock, s.role(before.Role), before.Policy, roleLimit-before.Others, func(now revocation) revocation {
 		if before.byTime() {
 			return now.since(set.Before)
 		}

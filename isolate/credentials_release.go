@@ -62,7 +62,7 @@ func (a *credentials) Revert(ctx context.Context, req incident.Request, _ incide
 		return incident.Result{}, err
 	}
 	if before.Role != "" && !before.Denied {
-		err := s.role(before.Role).restore(ctx, req, before.Policy, func(now revocation) revocation {
+		err := a.ledger.restore(ctx, req, s.role(before.Role), before.Policy, func(now revocation) revocation {
 			if !before.byTime() {
 				return now.without(s.instance)
 			}

@@ -3,6 +3,7 @@ package isolate
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -33,12 +34,52 @@ func moment(ctx context.Context, req incident.Request, changed bool, seen func()
 	return set, req.Record(ctx, incident.EntryStepRecord, set)
 }
 
+// ledger is what this process put last under a policy's name. IAM is
+// eventually consistent: written from a read that is late, a policy would lose
+// what the step before has added.
+type ledger struct {
+	mu  sync.Mutex
+	put map[string]*string // documents; nil: removed
+}
+
+func (l *ledger) last(p principal, policy string) (document *string, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	document, known = l.put[p.key(policy)]
+	return document, known
+}
+
+func (l *ledger) note(p principal, policy string, document *string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.put == nil {
+		l.put = make(map[string]*string)
+	}
+	l.put[p.key(policy)] = document
+}
+
+// key names a policy among those of all accounts.
+func (p principal) key(policy string) string { return p.account + " " + p.String() + " " + policy }
+
+// settled reads a policy once AWS shows what this process put last, or does
+// not for so long that someone else must have changed it.
+func (l *ledger) settled(ctx context.Context, clock incident.Clock, p principal, policy string) (now *string, err error) {
+	want, known := l.last(p, policy)
+	deadline := clock.Now().Add(lag)
+	err = incident.Poll(ctx, clock, pause, 2*lag, fmt.Sprintf("inline policy %s of %s as it was put last", policy, p), func(ctx context.Context) (bool, error) {
+		now, err = p.policy(ctx, policy)
+		shown := !known || now == want || now != nil && want != nil && *now == *want
+		return err == nil && (shown || !clock.Now().Before(deadline)), err
+	})
+	return now, err
+}
+
 // revise reads cordon's deny, changes it, and puts it where that changes anything.
 // Steps that share the policy take turns (Proposal.Shared), so nobody writes in
 // between. Room is what the policy may take; one that shrinks never takes more
 // than it did.
-func (p principal) revise(ctx context.Context, clock incident.Clock, policy string, room int, change func(revocation) revocation) error {
-	document, err := p.policy(ctx, policy)
+func (l *ledger) revise(ctx context.Context, clock incident.Clock, p principal, policy string, room int, change func(revocation) revocation) error {
+	document, err := l.settled(ctx, clock, p, policy)
 	if err != nil {
 		return err
 	}
@@ -51,6 +92,7 @@ func (p principal) revise(ctx context.Context, clock incident.Clock, policy stri
 		if document == nil {
 			return nil
 		}
+		l.note(p, policy, nil)
 		return p.remove(ctx, clock, policy)
 	}
 	if document != nil && len(next.Instances) < len(now.Instances) {
@@ -61,7 +103,11 @@ func (p principal) revise(ctx context.Context, clock incident.Clock, policy stri
 		return nil
 	}
 	if err = p.put(ctx, policy, text); text != least && hasCode(err, "LimitExceeded") {
-		return p.put(ctx, policy, least) // the room was taken since it was measured
+		text = least // the room was taken since it was measured
+		err = p.put(ctx, policy, text)
+	}
+	if err == nil {
+		l.note(p, policy, &text)
 	}
 	return err
 }
@@ -94,15 +140,16 @@ func (p principal) drift(ctx context.Context, policy string, change incident.Cha
 
 // restore is revise for a release. What someone else wrote into the policy is drift, and
 // goes with it where that is forced, unless other steps hold the policy still.
-func (p principal) restore(ctx context.Context, req incident.Request, policy string, change func(revocation) revocation) error {
-	document, err := p.policy(ctx, policy)
+func (l *ledger) restore(ctx context.Context, req incident.Request, p principal, policy string, change func(revocation) revocation) error {
+	document, err := l.settled(ctx, req.Clock, p, policy)
 	if err != nil {
 		return err
 	}
 	if _, err := parseRevocation(document); err != nil && req.Undo.Held {
 		return nil
 	} else if err != nil {
+		l.note(p, policy, nil)
 		return p.remove(ctx, req.Clock, policy)
 	}
-	return p.revise(ctx, req.Clock, policy, 0, change)
+	return l.revise(ctx, req.Clock, p, policy, 0, change)
 }

@@ -28,9 +28,10 @@ const (
 // principal is a role or a user, whose inline policies IAM has operations of
 // their own for.
 type principal struct {
-	iam  *iam.Client
-	user bool // otherwise a role
-	name string
+	iam     *iam.Client
+	account string
+	user    bool // otherwise a role
+	name    string
 }
 
 func (p principal) String() string {

@@ -101,6 +101,8 @@ var shown = []tabled{
 
 	// IAM, STS, KMS, Systems Manager
 	{motoDiffers, "iam:GetInstanceProfile iam:ListInstanceProfilesForRole", "*Roles.AssumeRolePolicyDocument", "{*", "%7B*", "a policy document is URL-encoded", iamAPI + "API_Role.html"},
+	{motoDiffers, "iam:CreateUser iam:GetUser", "User.UserId", "*", "{AIDA}", "a user's ID starts with AIDA", "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html"},
+	{bothMay, "iam:CreateAccessKey", "AccessKey.SecretAccessKey", "*", "*", "a secret is random, and opens nothing here", iamAPI + "API_CreateAccessKey.html"},
 	{leftOut, "iam:ListAttachedRolePolicies", "AttachedPolicies.*", "", "*", "moto starts without the policies that AWS manages; the simulated account takes any name of one", iamAPI + "API_AttachRolePolicy.html"},
 	{motoDiffers, "kms:CreateKey kms:DescribeKey", "KeyMetadata.KeyUsage KeyMetadata.MultiRegion", "", "*", "both are shown", "https://docs.aws.amazon.com/kms/latest/APIReference/API_KeyMetadata.html"},
 	{motoDiffers, "kms:ListAliases", "Aliases.CreationDate", "", "a time", "the time is shown", "https://docs.aws.amazon.com/kms/latest/APIReference/API_AliasListEntry.html"},
