@@ -22,6 +22,7 @@ func Actions(configs func(ctx context.Context, t incident.Target) (aws.Config, e
 		&credentials{configs: configs},
 		&accessKey{configs: configs},
 		&network{configs: configs},
+		&observation{configs},
 	}
 }
 
@@ -32,6 +33,7 @@ var (
 	_ incident.Reverter = (*credentials)(nil)
 	_ incident.Reverter = (*accessKey)(nil)
 	_ incident.Reverter = (*network)(nil)
+	_ incident.Action   = (*observation)(nil)
 )
 
 func (c configs) open(ctx context.Context, t incident.Target) (aws.Config, error) {

@@ -17,7 +17,7 @@ func TestEverySpecIsComplete(t *testing.T) {
 			if !strings.HasPrefix(s.Name, "isolate.") || s.Summary == "" || s.Timeout <= 0 {
 				t.Errorf("name, summary or timeout missing: %+v", s)
 			}
-			if _, ok := a.(incident.Reverter); !ok {
+			if _, ok := a.(incident.Reverter); !ok && s.Name != "isolate.observe" { // it changes nothing of the target's
 				t.Error("can't be undone")
 			}
 			if !slices.IsSorted(s.Permissions) || len(slices.Compact(slices.Clone(s.Permissions))) != len(s.Permissions) {

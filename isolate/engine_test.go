@@ -52,11 +52,7 @@ func TestTheShippedContainmentIsApprovedOnce(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, waiting %v", strategy, wait), func(t *testing.T) {
 				s := newSite(t, 1)
 				before := s.state()
-				var all []incident.Action
-				for _, a := range s.acts {
-					all = append(all, a)
-				}
-				registry := must[incident.Registry](t)(incident.NewRegistry(all...))
+				registry := must[incident.Registry](t)(incident.NewRegistry(s.all...))
 				pb := must[incident.Playbook](t)(playbooks.Load("contain", registry.Specs()))
 				c := incident.Case{ID: s.caseID, Rehearsal: true}
 				n := &notebook{clock: s.acct.Clock(), state: incident.NewState()}

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"pgregory.net/rapid"
 
+	"github.com/cordon-ir/cordon/internal/incident"
+
 	"github.com/cordon-ir/cordon/internal/rehearsal"
 )
 
@@ -369,6 +371,9 @@ func TestEveryCallIsAmongTheDeclaredPermissions(t *testing.T) {
 	implied := []string{"ec2:CreateTags", "iam:PassRole", "ec2:GetManagedPrefixListEntries"}
 	for _, a := range Actions(nil) {
 		spec := a.Spec()
+		if _, ok := a.(incident.Reverter); !ok {
+			continue // observe_test.go
+		}
 		for _, call := range used[spec.Name] {
 			if !slices.Contains(spec.Permissions, call) {
 				t.Errorf("%s calls %s, which it does not declare", spec.Name, call)

@@ -40,7 +40,8 @@ type site struct {
 	acct   *rehearsal.Account
 	cfg    aws.Config
 	target incident.Target
-	acts   map[string]incident.Reverter
+	all    []incident.Action
+	acts   map[string]incident.Reverter // those of them that can be undone
 	caseID string
 
 	mu    sync.Mutex
@@ -83,7 +84,10 @@ func newSiteOf(t tester, scenario string, seed int64) *site {
 	watched := s.cfg.Copy()
 	watched.APIOptions = append(watched.APIOptions, s.watch)
 	for _, action := range Actions(func(context.Context, incident.Target) (aws.Config, error) { return watched, nil }) {
-		s.acts[action.Spec().Name] = action.(incident.Reverter)
+		s.all = append(s.all, action)
+		if reverter, ok := action.(incident.Reverter); ok {
+			s.acts[action.Spec().Name] = reverter
+		}
 	}
 	return s
 }
@@ -123,11 +127,14 @@ func service(id string) string {
 	if strings.HasPrefix(id, "Elastic Load Balancing") {
 		return "elasticloadbalancing"
 	}
+	if id == "CloudWatch Logs" {
+		return "logs"
+	}
 	return strings.ToLower(strings.ReplaceAll(id, " ", ""))
 }
 
 func changes(operation string) bool {
-	for _, p := range []string{"Describe", "Get", "List"} {
+	for _, p := range []string{"Describe", "Get", "List", "Filter"} {
 		if strings.HasPrefix(operation, p) {
 			return false
 		}

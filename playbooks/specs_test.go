@@ -25,7 +25,17 @@ var testSpecs = []incident.Spec{
 			{Name: "allow_ssm", Type: incident.Boolean, Default: false},
 		},
 		Provides: []incident.Capability{incident.NetworkCut}, MayRequire: []incident.Capability{incident.LeftGroup},
+		Outputs: []incident.Field{
+			{Name: "cut_at", Type: incident.String}, {Name: "paths_cut", Type: incident.Strings}, {Name: "paths_open", Type: incident.Strings},
+		},
 	},
+	{Name: "isolate.observe", Impact: incident.Additive, Inputs: []incident.Field{
+		{Name: "since", Type: incident.String, Required: true},
+		{Name: "cut", Type: incident.Strings, Default: []string{}},
+		{Name: "open", Type: incident.Strings, Default: []string{}},
+		{Name: "watch", Type: incident.String, Default: "10m"},
+		{Name: "reachability_analyzer", Type: incident.Boolean, Default: true},
+	}},
 	{Name: "capture.metadata", Inputs: []incident.Field{
 		{Name: "allow_unlocked", Type: incident.Boolean, Default: false},
 	}},

@@ -115,15 +115,21 @@ func (x *execution) outcomeError(outcome incident.Outcome, run *incident.RunStat
 	case incident.OutcomeRefused:
 		return &outcomeError{exitNotApproved, "run " + x.run + " was not approved: nothing was changed", ""}
 	}
+	code, ended := exitIncomplete, "run "+x.run+" ended with failed or unknown steps"
+	for _, step := range run.Plan.Steps {
+		if o := run.Steps[step.Key()].Outcome; o != nil && o.State == incident.Failed && o.Unverified {
+			code, ended = exitVerify, "run "+x.run+" ended with steps whose effect AWS does not show"
+		}
+	}
 	left := len(run.Plan.LeftOut)
 	mended := "for what was left out, once it is mended: " + x.again
 	switch {
 	case left == 0:
-		return &outcomeError{exitIncomplete, "run " + x.run + " ended with failed or unknown steps", resume}
+		return &outcomeError{code, ended, resume}
 	case run.Finished():
 		return &outcomeError{exitIncomplete, fmt.Sprintf("run %s left out %d target(s)", x.run, left), mended}
 	default:
-		return &outcomeError{exitIncomplete, fmt.Sprintf("run %s ended with failed or unknown steps and left out %d target(s)", x.run, left), resume + "; " + mended}
+		return &outcomeError{code, fmt.Sprintf("%s and left out %d target(s)", ended, left), resume + "; " + mended}
 	}
 }
 

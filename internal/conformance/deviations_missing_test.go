@@ -44,6 +44,14 @@ var missingOperations = []deviation{
 		},
 	},
 	{
+		operation: "ec2:CreateNetworkInsightsPath", moto: notThere, aws: "makes a path to analyse, as do the other operations of Reachability Analyzer", page: ec2API + "API_CreateNetworkInsightsPath.html",
+		explains: "no second opinion is asked for", set: "reachability_analyzer=false",
+		deviates: func(l *lab) bool {
+			_, err := l.ec2.CreateNetworkInsightsPath(l.ctx(), &ec2.CreateNetworkInsightsPathInput{Source: &l.w.Suspect, Destination: &l.w.Suspect, Protocol: ec2types.ProtocolTcp})
+			return lacks(err)
+		},
+	},
+	{
 		operation: "ec2:GetConsoleScreenshot", moto: notThere, aws: "gives a JPG of the console", page: ec2API + "API_GetConsoleScreenshot.html",
 		explains: "capture.metadata stores no screenshot, and the journal notes why",
 		deviates: func(l *lab) bool {

@@ -62,6 +62,9 @@ func inputs(file *ast.File) []string {
 			name = i.Name.Name
 		}
 		services[name] = strings.TrimSuffix(service, "v2") // the two Elastic Load Balancing APIs
+		if service == "cloudwatchlogs" {
+			services[name] = "logs"
+		}
 	}
 	var all []string
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -120,6 +123,9 @@ var a, b = &ec2.LockSnapshotInput{}, []any{elb.RegisterTargetsInput{Targets: nil
 // that they allow ("Service Authorization Reference", Amazon S3 and IAM).
 var authorizes = map[string]string{
 	"iam:PassRole":                        "", // none of its own: asked for where a role is handed on
+	"tiros:CreateQuery":                   "", // these three are asked of whoever starts an analysis
+	"tiros:GetQueryAnswer":                "",
+	"tiros:GetQueryExplanation":           "",
 	"s3:GetBucketObjectLockConfiguration": "GetObjectLockConfiguration",
 	"s3:GetBucketPublicAccessBlock":       "GetPublicAccessBlock",
 	"s3:GetObjectVersion":                 "GetObject", // with a version

@@ -87,7 +87,7 @@ func (r *responder) photograph() map[string]any {
 func TestContainCutsOffAndReleaseRestores(t *testing.T) {
 	r := newResponder(t)
 	before := r.photograph()
-	if s := r.respond("contain", settings("network_strategy")...); s.Outcome != "succeeded" || s.ContainedAfter == nil {
+	if s := r.respond("contain", settings("network_strategy", "reachability_analyzer")...); s.Outcome != "succeeded" || s.ContainedAfter == nil {
 		t.Errorf("the run %s, contained after %v", s.Outcome, s.ContainedAfter)
 	}
 	r.isolated()
@@ -163,7 +163,7 @@ func (r *responder) stored(s summary) {
 
 func TestFullResponseContainsAndCaptures(t *testing.T) {
 	r := newResponder(t)
-	s := r.respond("full-response", settings("lock_mode", "export", "image", "network_strategy")...)
+	s := r.respond("full-response", settings("lock_mode", "export", "image", "network_strategy", "reachability_analyzer")...)
 	r.cutOff()
 	r.snapshotted()
 	if s.ContainedAfter == nil {
@@ -175,7 +175,7 @@ func TestFullResponseContainsAndCaptures(t *testing.T) {
 
 func TestExfiltrationContainsFirst(t *testing.T) {
 	r := newResponder(t)
-	r.respond("exfiltration", settings("lock_mode", "export", "network_strategy")...)
+	r.respond("exfiltration", settings("lock_mode", "export", "network_strategy", "reachability_analyzer")...)
 	r.cutOff()
 	r.snapshotted()
 }
@@ -184,7 +184,7 @@ func TestExfiltrationContainsFirst(t *testing.T) {
 // snapshot, group or policy, and the same end.
 func TestARunKilledOverTheWireIsResumed(t *testing.T) {
 	r := newResponder(t)
-	sets := append(settings("lock_mode", "export", "image", "network_strategy"), "cleanroom=false")
+	sets := append(settings("lock_mode", "export", "image", "network_strategy", "reachability_analyzer"), "cleanroom=false")
 	args := []string{"run", "full-response", "--case", testCase, "--instance", r.w.Suspect}
 	for _, s := range sets {
 		args = append(args, "--set", s)

@@ -48,6 +48,7 @@ var toRehearse = []rehearsal{
 	{name: "exfiltration", playbook: "exfiltration"},
 	{name: "exfiltration, with a clean room", playbook: "exfiltration", inputs: []string{"export=false", "cleanroom=true"}},
 	{name: "contain", playbook: "contain"},
+	{name: "contain, without watching what still passes", playbook: "contain", inputs: []string{"observe_for=off"}},
 	{name: "contain, every session of the role", playbook: "contain", inputs: []string{"credentials_scope=role"}},
 	{name: "contain, with a quarantine profile", playbook: "contain", inputs: []string{"quarantine_profile=quarantine"}},
 	{name: "contain, in standby, drained", playbook: "contain", inputs: []string{"autoscaling_strategy=standby", "wait_for_draining=true"}},

@@ -89,6 +89,9 @@ type Field struct {
 	Required    bool      `json:"required,omitempty"`
 	Default     any       `json:"default,omitempty"`
 	Enum        []string  `json:"enum,omitempty"`
+	// Late, of an action's input: what the step would change does not depend on
+	// it, so that Plan MUST do without it while only the run can know it.
+	Late bool `json:"late,omitempty"`
 }
 
 // Request is what an action is called with.

@@ -131,8 +131,10 @@ type StepOutcome struct {
 	Verification Verification `json:"verification"`
 	Error        string       `json:"error,omitempty"`
 	Hint         string       `json:"hint,omitempty"`
-	Reason       string       `json:"reason,omitempty"` // of a skip
-	Skip         SkipCause    `json:"skip,omitempty"`
+	// Unverified: what AWS shows is not what the step was to bring about (NotVerifiedError).
+	Unverified bool      `json:"unverified,omitempty"`
+	Reason     string    `json:"reason,omitempty"` // of a skip
+	Skip       SkipCause `json:"skip,omitempty"`
 }
 
 // SkipCause tells a resume whether a skipped step gets another chance.

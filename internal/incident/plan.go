@@ -48,7 +48,7 @@ type StepPlan struct {
 	OnFailure OnFailure     `json:"on_failure"`
 	Provides  []Capability  `json:"provides,omitempty"`
 	// Proposal is nil where it can be made only when the step starts: an input
-	// is deferred, the condition is open and the target can't be read for the step, or,
+	// that the changes depend on is deferred, the condition is open and the target can't be read for the step, or,
 	// in a release, another step of the same action is undone first.
 	Proposal *Proposal `json:"proposal,omitempty"`
 	// Undo is set in a release.

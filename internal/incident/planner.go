@@ -184,14 +184,15 @@ func (r ApprovalRule) asks(i Impact) bool {
 func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepPlan) *losses {
 	failures := each(len(steps), func(i int) error {
 		step := &steps[i]
-		if step.Skip != "" || len(step.Deferred) > 0 {
+		action := p.Registry[step.Action]
+		if step.Skip != "" || action.Spec().waits(step.Deferred) {
 			return nil
 		}
-		action := p.Registry[step.Action]
 		proposal, err := planned(p.stepContext(ctx, *step), action, p.request(c, *step))
-		if err != nil && step.When != "" && ctx.Err() == nil {
+		if err != nil && (step.When != "" || len(step.Deferred) > 0) && ctx.Err() == nil {
 			// The condition may be what keeps the step from a target it does
-			// not fit. If it does run, it is planned again first.
+			// not fit. If it does run, it is planned again first; so is one
+			// of which not everything is known yet.
 			return nil
 		}
 		if err != nil {
@@ -208,6 +209,14 @@ func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepP
 		}
 	}
 	return lost
+}
+
+// waits reports whether a step can't be planned before the run: an input that
+// its changes depend on is not known.
+func (s Spec) waits(deferred map[string]string) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Keys(deferred)), func(name string) bool {
+		return !slices.ContainsFunc(s.Inputs, func(f Field) bool { return f.Name == name && f.Late })
+	})
 }
 
 // planned lets an action say what it would do, forward or, in a release, back.

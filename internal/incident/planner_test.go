@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -235,5 +236,23 @@ func TestTheDigestCoversWhatIsApprovedAndNothingElse(t *testing.T) {
 	var refused *incident.RefusedError
 	if _, err := b.runner.Start(context.Background(), b.journal.fold(t), pb, altered, "run-1"); !errors.As(err, &refused) {
 		t.Errorf("a plan altered after planning was started: %v", err)
+	}
+}
+
+func TestAnInputThatNoChangeDependsOnHoldsNoPlanUp(t *testing.T) {
+	b := newBench(t)
+	inputs := b.fake("fake.disruptive").spec.Inputs
+	inputs[slices.IndexFunc(inputs, func(f incident.Field) bool { return f.Name == "value" })].Late = true
+	late := step("late", "disruptive", "first")
+	late.With = map[string]incident.Expr{"value": expr("${{ steps.first.outputs.was }}", func(s incident.Scope) (any, error) {
+		return s.Steps["first"].Outputs["was"], nil
+	}, "first")}
+	s, _ := b.plan(playbook(step("first", "additive"), late)).Step(incident.StepKey{Target: targetA, ID: "late"})
+	if s.Proposal == nil || len(s.Proposal.Changes) != 1 || s.Deferred["value"] == "" {
+		t.Errorf("planned %+v, deferred %v", s.Proposal, s.Deferred)
+	}
+	b.fake("fake.disruptive").plan = func(incident.Request, *incident.Proposal) error { return errors.New("no reading yet") }
+	if s, _ := b.plan(playbook(step("first", "additive"), late)).Step(incident.StepKey{Target: targetA, ID: "late"}); s.Proposal != nil {
+		t.Errorf("planned %+v, though it could not be read", s.Proposal)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -96,7 +97,17 @@ func TestAFailureKeepsItsHintAndItsResult(t *testing.T) {
 		return incident.Result{Applied: json.RawMessage(`"half"`)}, incident.WithHint(errors.New("group is full"), "raise max-size")
 	}
 	s := status(b.run(playbook(step("a", "additive"))), "a")
-	if s.Error != "group is full" || s.Hint != "raise max-size" || string(s.Outcome.Result.Applied) != `"half"` {
+	if s.Error != "group is full" || s.Hint != "raise max-size" || string(s.Outcome.Result.Applied) != `"half"` || s.Outcome.Unverified {
+		t.Errorf("got %+v", s.Outcome)
+	}
+}
+
+func TestAnEffectThatIsNotThereIsToldFromAFailure(t *testing.T) {
+	b := newBench(t)
+	b.fake("fake.additive").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		return incident.Result{}, fmt.Errorf("looking: %w", &incident.NotVerifiedError{Resource: "eni-1", Want: "cut", Got: "open"})
+	}
+	if s := status(b.run(playbook(step("a", "additive"))), "a"); s.State != incident.Failed || !s.Outcome.Unverified {
 		t.Errorf("got %+v", s.Outcome)
 	}
 }

@@ -37,6 +37,7 @@ func (e *execution) step(step StepPlan, rank int) {
 		e.settle(step, outcome)
 	case e.ctx.Err() == nil:
 		outcome.State, outcome.Error = Failed, err.Error()
+		_, outcome.Unverified = errors.AsType[*NotVerifiedError](err)
 		if hint := new(HintError); errors.As(err, &hint) {
 			outcome.Hint = hint.Hint
 		}

@@ -16,12 +16,12 @@ import (
 const flowDelay = 5 * time.Minute
 
 // flowKept is how long records are kept.
-const flowKept = 24 * time.Hour
+const flowKept = time.Hour
 
 // flowState is what the flow logs have recorded. Only traffic is stored:
 // that an interval had none is worked out when somebody reads.
 type flowState struct {
-	Records []*flowRecord `json:"records,omitempty"` // by Window
+	Records []*flowRecord `json:"records,omitempty"` // by First
 	Skipped []timeSpan    `json:"skipped,omitempty"` // no flow log could keep up
 }
 
@@ -31,24 +31,24 @@ type timeSpan struct {
 }
 
 // flowKey is what packets have in common that are aggregated into one record.
+// Times are Unix seconds, as in the records: there are many of these on disk.
 type flowKey struct {
 	Log       string         `json:"log"`
-	Interface string         `json:"interface"`
-	Window    time.Time      `json:"window"` // its aggregation interval's beginning
-	Egress    bool           `json:"egress,omitempty"`
-	Accepted  bool           `json:"accepted,omitempty"`
-	Protocol  int32          `json:"protocol"`
-	From      netip.AddrPort `json:"from"`
-	To        netip.AddrPort `json:"to"`
+	Interface string         `json:"eni"`
+	Window    int64          `json:"win"` // its aggregation interval's beginning
+	Egress    bool           `json:"out,omitempty"`
+	Accepted  bool           `json:"ok,omitempty"`
+	Protocol  int32          `json:"pro"`
+	From      netip.AddrPort `json:"src"`
+	To        netip.AddrPort `json:"dst"`
 }
 
 type flowRecord struct {
 	flowKey
-	Interval time.Duration `json:"interval"`
-	Packets  int64         `json:"packets"`
-	Bytes    int64         `json:"bytes"`
-	First    time.Time     `json:"first"`
-	Last     time.Time     `json:"last"`
+	Packets int64 `json:"n"`
+	Bytes   int64 `json:"bytes"`
+	First   int64 `json:"first"`
+	Last    int64 `json:"last"`
 }
 
 // observed puts a packet into every flow log that covers the interface.
@@ -61,9 +61,8 @@ func (w *world) observed(p packet) {
 		if !l.covers(n) || !l.keeps(p.Accepted) {
 			continue
 		}
-		interval := w.interval(l, n)
-		w.Flows.add(p.At, p.Bytes, interval, flowKey{
-			Log: l.ID, Interface: n.ID, Window: p.At.Truncate(interval), Egress: p.Egress, Accepted: p.Accepted, Protocol: p.Protocol, From: p.Src, To: p.Dst,
+		w.Flows.add(p.At.Unix(), p.Bytes, flowKey{
+			Log: l.ID, Interface: n.ID, Window: p.At.Truncate(w.interval(l, n)).Unix(), Egress: p.Egress, Accepted: p.Accepted, Protocol: p.Protocol, From: p.Src, To: p.Dst,
 		})
 	}
 }
@@ -79,9 +78,11 @@ func unrecorded(p packet) bool {
 	return p.Egress && p.Dst.Port() == 53 && p.Dst.Addr().Is4() && p.Dst.Addr().As4()[3] == 2 && p.Dst.Addr().IsPrivate()
 }
 
-func (s *flowState) add(at time.Time, bytes int64, interval time.Duration, k flowKey) {
+// add joins a packet to its interval's record. Records are in the order of their
+// first packets, so that one of this interval is not further back than its beginning.
+func (s *flowState) add(at, bytes int64, k flowKey) {
 	for _, r := range slices.Backward(s.Records) {
-		if r.Window.Before(k.Window) {
+		if r.First < k.Window {
 			break
 		}
 		if r.flowKey == k {
@@ -89,9 +90,10 @@ func (s *flowState) add(at time.Time, bytes int64, interval time.Duration, k flo
 			return
 		}
 	}
-	s.Records = append(s.Records, &flowRecord{flowKey: k, Interval: interval, Packets: 1, Bytes: bytes, First: at, Last: at})
-	slices.SortStableFunc(s.Records, func(a, b *flowRecord) int { return a.Window.Compare(b.Window) })
-	s.Records = slices.DeleteFunc(s.Records, func(r *flowRecord) bool { return at.Sub(r.Window) > flowKept })
+	s.Records = append(s.Records, &flowRecord{flowKey: k, Packets: 1, Bytes: bytes, First: at, Last: at})
+	if kept := at - int64(flowKept/time.Second); s.Records[0].First < kept {
+		s.Records = slices.DeleteFunc(s.Records, func(r *flowRecord) bool { return r.First < kept })
+	}
 }
 
 func (s *flowState) skipped(from, to time.Time) bool {
@@ -132,7 +134,7 @@ func (w *world) flowEventsOf(l *flowLog, n *networkInterface, from, to time.Time
 	if n.Attachment != nil {
 		first = later(first, n.Attachment.At)
 	}
-	records := make(map[time.Time][]*flowRecord)
+	records := make(map[int64][]*flowRecord)
 	for _, r := range w.Flows.Records {
 		if r.Log == l.ID && r.Interface == n.ID {
 			records[r.Window] = append(records[r.Window], r)
@@ -142,20 +144,20 @@ func (w *world) flowEventsOf(l *flowLog, n *networkInterface, from, to time.Time
 	for start := first.Truncate(interval); !start.After(to); start = start.Add(interval) {
 		end := start.Add(interval)
 		written := end.Add(flowDelay)
-		if written.After(w.Now) || start.Before(first) && len(records[start]) == 0 {
+		if written.After(w.Now) || start.Before(first) && len(records[start.Unix()]) == 0 {
 			continue
 		}
 		event := func(at time.Time, fields map[string]string) {
 			all = append(all, logEvent{Stream: l.stream(n.ID), Time: at, Written: written, Message: l.line(fields)})
 		}
-		switch seen := records[start]; {
+		switch seen := records[start.Unix()]; {
 		case w.Flows.skipped(start, end):
 			event(start, w.emptyFields(n, start, end, "SKIPDATA"))
 		case len(seen) == 0:
 			event(start, w.emptyFields(n, start, end, "NODATA"))
 		default:
 			for _, r := range seen {
-				event(r.First, w.recordFields(n, r))
+				event(time.Unix(r.First, 0), w.recordFields(n, r))
 			}
 		}
 	}
@@ -204,7 +206,7 @@ func (w *world) emptyFields(n *networkInterface, start, end time.Time, status st
 }
 
 func (w *world) recordFields(n *networkInterface, r *flowRecord) map[string]string {
-	f := w.emptyFields(n, r.First, r.Last, "OK")
+	f := w.emptyFields(n, time.Unix(r.First, 0), time.Unix(r.Last, 0), "OK")
 	f["srcaddr"], f["dstaddr"] = r.From.Addr().String(), r.To.Addr().String()
 	f["pkt-srcaddr"], f["pkt-dstaddr"] = f["srcaddr"], f["dstaddr"]
 	f["srcport"], f["dstport"] = strconv.Itoa(int(r.From.Port())), strconv.Itoa(int(r.To.Port()))

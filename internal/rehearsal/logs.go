@@ -143,7 +143,7 @@ func logsDescribeLogGroups(c *call, in *cloudwatchlogs.DescribeLogGroupsInput) (
 // flow log has written.
 func (w *world) streams(group string) []string {
 	names := make(map[string]bool)
-	for _, e := range w.flowEvents(group, time.Time{}, w.Now) {
+	for _, e := range w.flowEvents(group, w.Now.Add(-time.Hour), w.Now) { // each interval has one
 		names[e.Stream] = true
 	}
 	return sortedKeys(names)
@@ -190,8 +190,11 @@ func logsFilterLogEvents(c *call, in *cloudwatchlogs.FilterLogEventsInput) (*clo
 	case limit < 1 || limit > 10000:
 		return nil, badLogsRequest("limit must be between 1 and 10000")
 	}
-	if known := c.streams(g.Name); slices.ContainsFunc(in.LogStreamNames, func(n string) bool { return !slices.Contains(known, n) }) {
-		return nil, &types.ResourceNotFoundException{Message: aws.String("The specified log stream does not exist.")}
+	if len(in.LogStreamNames) > 0 {
+		known := c.streams(g.Name)
+		if slices.ContainsFunc(in.LogStreamNames, func(n string) bool { return !slices.Contains(known, n) }) {
+			return nil, &types.ResourceNotFoundException{Message: aws.String("The specified log stream does not exist.")}
+		}
 	}
 	from, skip, err := logsToken(in)
 	if err != nil {

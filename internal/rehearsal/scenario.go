@@ -8,6 +8,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 )
 
 // Scenario is an account to rehearse in.
@@ -33,6 +39,19 @@ func scenarios() []scenario {
 		start:    time.Date(2026, 5, 9, 22, 0, 0, 0, time.UTC),
 		build:    reverseShells,
 	}}
+}
+
+// recordFlows gives a VPC a flow log to a log group of its own, that is this old.
+func recordFlows(w *world, vpc, group string, age time.Duration) {
+	role := aws.String("flow-logs")
+	must(iamCreateRole(w.call("iam"), &iam.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: trustOf("vpc-flow-logs.amazonaws.com")}))
+	must(logsCreateLogGroup(w.call("logs"), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: &group}))
+	id := must(ec2CreateFlowLogs(w.call("ec2"), &ec2.CreateFlowLogsInput{
+		ResourceIds: []string{vpc}, ResourceType: ec2types.FlowLogsResourceTypeVpc, TrafficType: ec2types.TrafficTypeAll, LogGroupName: &group,
+		DeliverLogsPermissionArn: aws.String("arn:aws:iam::" + w.Account + ":role/" + *role),
+	})).FlowLogIds[0]
+	made := w.Now.Add(-age)
+	w.EC2.FlowLogs[id].Created, w.Logs.Groups[group].Created, w.IAM.Roles[*role].Created = made, made, made
 }
 
 // Scenarios lists what Create can make.

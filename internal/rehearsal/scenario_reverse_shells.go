@@ -29,6 +29,7 @@ func reverseShells(w *world) error {
 	shellFlows(w, m, lb, group)
 	neighbourFlows(w, m, lb, group)
 	w.tick(start)
+	recordFlows(w, n.vpc, "/build/flow-logs", 40*24*time.Hour)
 	w.Alert = shellAlert(w)
 	return nil
 }

@@ -33,6 +33,7 @@ func webTier(w *world) error {
 	webSuspectExtras(w, n, g, suspect)
 	w.tick(start)
 	w.Suspect = suspect.ID
+	recordFlows(w, n.vpc, "/shop/flow-logs", 20*24*time.Hour)
 	w.Alert = webAlert(w)
 	webIntrusion(w)
 	webStolenKey(w)
