@@ -141,6 +141,38 @@ func TestACLsAtATransitGateway(t *testing.T) {
 	}
 }
 
+// A VPC behind the same transit gateway is judged at both ends, and a rule for a group of its
+// interfaces does not hold across the gateway.
+func TestAGroupDoesNotReachAcrossATransitGateway(t *testing.T) {
+	for _, byGroup := range []bool{false, true} {
+		s := newSiege(t)
+		s.world(func(w *world) {
+			peer, n := s.others(w), w.EC2.interfacesOf(s.instance)[2]
+			c, table := w.call("ec2"), w.routeTableOf(peer.Subnet)
+			for id := range w.EC2.Transits {
+				must(ec2CreateTransitGatewayVpcAttachment(c, &ec2.CreateTransitGatewayVpcAttachmentInput{TransitGatewayId: &id, VpcId: &peer.VPC, SubnetIds: []string{peer.Subnet}}))
+				for _, t := range []*routeTable{table, w.routeTableOf(n.Subnet)} {
+					for k := range t.Routes {
+						if t.Routes[k].Target[:3] == "pcx" {
+							t.Routes[k].Target = id
+						}
+					}
+				}
+			}
+			rule := in("tcp", 22, 22, "10.60.0.0/16")
+			if byGroup {
+				rule.CIDR, rule.Group = "", peer.Groups[0]
+			}
+			g := w.EC2.Groups[n.Groups[0]]
+			g.Rules = append(g.Rules, rule)
+			f := flow{Name: "across", Protocol: "tcp", Opener: peer.at(41004), Responder: n.at(22)}
+			if reason := f.open(w, w.Now); (reason != "") != byGroup || f.Path != pathTransit {
+				t.Errorf("by group %t, over %s: %q", byGroup, f.Path, reason)
+			}
+		})
+	}
+}
+
 func (s *siege) subnetOf(w *world, device int) string {
 	return w.EC2.interfacesOf(s.instance)[device].Subnet
 }
