@@ -271,27 +271,28 @@ func (w *wired) giveIPv6(ctx context.Context, before, now wire) error {
 	return nil
 }
 
-// takenIPv6 tells which of the interface's IPv6 addresses another interface has now.
-func (w *wired) takenIPv6(ctx context.Context, before, now wire) error {
+// takenIPv6 tells which of the interface's IPv6 addresses another interface has
+// now; taken is nil for none.
+func (w *wired) takenIPv6(ctx context.Context, before, now wire) (taken, err error) {
 	missing, _ := split(without(before.IPv6, now.IPv6))
 	if len(missing) == 0 {
-		return nil
+		return nil, nil
 	}
 	found, err := w.find(ctx, "ipv6-addresses.ipv6-address", missing...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var taken []string
+	var words []string
 	for _, n := range found {
 		for _, a := range n.Ipv6Addresses {
 			if slices.Contains(missing, aws.ToString(a.Ipv6Address)) && aws.ToString(n.NetworkInterfaceId) != before.ID {
-				taken = append(taken, fmt.Sprintf("%s is in use by %s", aws.ToString(a.Ipv6Address), aws.ToString(n.NetworkInterfaceId)))
+				words = append(words, fmt.Sprintf("%s is in use by %s", aws.ToString(a.Ipv6Address), aws.ToString(n.NetworkInterfaceId)))
 			}
 		}
 	}
-	if len(taken) == 0 {
-		return nil
+	if len(words) == 0 {
+		return nil, nil
 	}
-	return incident.WithHint(fmt.Errorf("%s: its IPv6 addresses can't be restored: %s", before.name(), strings.Join(taken, "; ")),
-		"take the address off the other interface, then release again; with force it is left out")
+	return incident.WithHint(fmt.Errorf("%s: its IPv6 addresses can't be restored: %s", before.name(), strings.Join(words, "; ")),
+		"take the address off the other interface, then release again; with force it is left out"), nil
 }

@@ -269,25 +269,26 @@ func permissionsOf(rules []rule) []ec2types.IpPermission {
 	return all
 }
 
-// verify proves that the group lets pass what it shall, and nothing else.
-func (f fence) verify(ctx context.Context, client *ec2.Client, id string) (string, error) {
+// verify proves that the group lets pass what it shall, and nothing else. It
+// returns the group, and what was seen in words.
+func (f fence) verify(ctx context.Context, client *ec2.Client, id string) (ec2types.SecurityGroup, string, error) {
 	found, err := groupsBy(ctx, client, "group-id", id)
 	if err != nil {
-		return "", err
+		return ec2types.SecurityGroup{}, "", err
 	}
 	missing := &incident.NotVerifiedError{Resource: "security group " + id, Want: f.passes(), Got: "no such group"}
 	if len(found) == 0 {
-		return "", missing
+		return ec2types.SecurityGroup{}, "", missing
 	}
 	lacksIn, extraIn := f.compare(&found[0], false)
 	lacksOut, extraOut := f.compare(&found[0], true)
 	if len(lacksIn)+len(lacksOut)+len(extraIn)+len(extraOut) > 0 {
 		missing.Got = fmt.Sprintf("%d inbound, %d outbound rules, %d of the allow-list missing", len(flat(found[0].IpPermissions, false)),
 			len(flat(found[0].IpPermissionsEgress, true)), len(lacksIn)+len(lacksOut))
-		return "", missing
+		return found[0], "", missing
 	}
 	if len(f.Rules) == 0 {
-		return "security group " + id + " has no rules", nil
+		return found[0], "security group " + id + " has no rules", nil
 	}
-	return "security group " + id + " lets pass " + f.passes(), nil
+	return found[0], "security group " + id + " lets pass " + f.passes(), nil
 }

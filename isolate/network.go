@@ -201,11 +201,12 @@ func (a *network) readBack(ctx context.Context, req incident.Request, before wir
 		return v, err
 	}
 	var acls []ec2types.NetworkAcl
+	var groups []ec2types.SecurityGroup
 	var denied, passed []string
 	var vpcs []*reach.VPC
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.read(gctx, req.Target) })
-	g.Go(func() (err error) { passed, err = w.verifyFences(gctx, before.Orders, set); return err })
+	g.Go(func() (err error) { groups, passed, err = w.verifyFences(gctx, before.Orders, set); return err })
 	g.Go(func() (err error) {
 		acls, denied, err = w.verifyBarriers(gctx, before.Orders.Barriers, set)
 		return err
@@ -220,7 +221,7 @@ func (a *network) readBack(ctx context.Context, req incident.Request, before wir
 	}
 	v.Observed = slices.Sorted(slices.Values(slices.Concat(seen, passed, denied)))
 	for i := range vpcs {
-		vpcs[i] = vpcs[i].With(acls, nil, w.interfaces)
+		vpcs[i] = vpcs[i].With(acls, groups, w.interfaces)
 	}
 	now, err := reach.New(w.inst, w.interfaces, vpcs...)
 	if err != nil {
@@ -234,16 +235,15 @@ func (a *network) readBack(ctx context.Context, req incident.Request, before wir
 }
 
 // verifyFences proves what the isolation groups let pass.
-func (w *wired) verifyFences(ctx context.Context, o orders, set cut) ([]string, error) {
-	var seen []string
+func (w *wired) verifyFences(ctx context.Context, o orders, set cut) (groups []ec2types.SecurityGroup, seen []string, err error) {
 	for _, vpc := range set.vpcs() {
-		g, err := o.fence(vpc).verify(ctx, w.ec2, set.Groups[vpc])
+		g, words, err := o.fence(vpc).verify(ctx, w.ec2, set.Groups[vpc])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		seen = append(seen, g)
+		groups, seen = append(groups, g), append(seen, words)
 	}
-	return seen, nil
+	return groups, seen, nil
 }
 
 // verifyInterfaces proves what was set on each interface.

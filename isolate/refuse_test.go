@@ -273,7 +273,7 @@ func TestAnIsolationGroupThatLetsOutIsEmptied(t *testing.T) {
 	if err != nil || got != id {
 		t.Fatalf("group %s, error %v; want %s", got, err, id)
 	}
-	if _, err := (fence{VPC: s.vpc()}).verify(s.ctx, s.ec2(), id); err != nil {
+	if _, _, err := (fence{VPC: s.vpc()}).verify(s.ctx, s.ec2(), id); err != nil {
 		t.Error(err)
 	}
 }

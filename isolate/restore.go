@@ -232,26 +232,24 @@ func (t *releasing) fences(ctx context.Context) (map[string]string, error) {
 // give an address of its own: it would give one and take it back again.
 func (t *releasing) addressesOf(ctx context.Context, b, now wire, uses map[string]string, gone map[string]bool) ([]restoring, error) {
 	var all []restoring
-	put := func(what string) (func(context.Context) error, error) {
-		for _, p := range b.Public {
-			if what != elasticWord(p) {
-				continue
-			}
-			if gone[p.Allocation] {
-				return nil, incident.WithHint(fmt.Errorf("%s: %s can't be restored: the Elastic IP was released", b.name(), p),
-					"give the interface another address, or none, then release with force: it leaves it so")
-			}
-			return func(ctx context.Context) error { return t.giveAddress(ctx, b, p, t.req.Undo.Force) }, nil
-		}
-		if what == automaticWord {
-			return func(ctx context.Context) error { return t.setAutomatic(ctx, b.ID, true) }, nil
-		}
-		return func(ctx context.Context) error { return t.giveIPv6(ctx, b, now) }, t.takenIPv6(ctx, b, now)
-	}
 	for _, d := range addressDrifts(b, now, uses) {
 		r := restoring{Drift: d, optional: true}
-		if d.Now != d.Before {
-			r.put, r.lost = put(d.What)
+		i := slices.IndexFunc(b.Public, func(p public) bool { return d.What == elasticWord(p) })
+		switch {
+		case d.Now == d.Before:
+		case i >= 0 && gone[b.Public[i].Allocation]:
+			r.lost = incident.WithHint(fmt.Errorf("%s: %s can't be restored: the Elastic IP was released", b.name(), b.Public[i]),
+				"give the interface another address, or none, then release with force: it leaves it so")
+		case i >= 0:
+			r.put = func(ctx context.Context) error { return t.giveAddress(ctx, b, b.Public[i], t.req.Undo.Force) }
+		case d.What == automaticWord:
+			r.put = func(ctx context.Context) error { return t.setAutomatic(ctx, b.ID, true) }
+		default:
+			taken, err := t.takenIPv6(ctx, b, now)
+			if err != nil {
+				return nil, err
+			}
+			r.lost, r.put = taken, func(ctx context.Context) error { return t.giveIPv6(ctx, b, now) }
 		}
 		all = append(all, r)
 	}
