@@ -49,6 +49,7 @@ type document struct {
 	Roles            []role                              `json:"roles"`
 	AutoScaling      *astypes.AutoScalingInstanceDetails `json:"auto_scaling"`
 	AutoScalingGroup *astypes.AutoScalingGroup           `json:"auto_scaling_group"`
+	LaunchTemplate   *types.LaunchTemplateVersion        `json:"launch_template"` // the version that it was launched from
 	TargetGroups     []targetGroup                       `json:"target_groups"`
 	ClassicBalancers []elbtypes.LoadBalancerDescription  `json:"classic_load_balancers"`
 
@@ -98,7 +99,7 @@ func describe(ctx context.Context, cfg aws.Config, req incident.Request) ([]byte
 	}{
 		{"network interfaces", d.interfaces}, {"addresses", d.addresses}, {"volumes", d.volumes},
 		{"security groups", d.groups}, {"subnets", d.subnets}, {"route tables", d.routes}, {"network ACLs", d.acls},
-		{"instance profile and roles", d.profile}, {"Auto Scaling", d.autoScaling},
+		{"instance profile and roles", d.profile}, {"Auto Scaling", d.autoScaling}, {"launch template", d.launchTemplate},
 		{"target groups", d.targetGroups}, {"classic load balancers", d.classic},
 	} {
 		if err := part.read(ctx); err != nil {
@@ -285,6 +286,32 @@ func (d *describer) autoScaling(ctx context.Context) error {
 	out, err := d.as.DescribeAutoScalingGroups(ctx, &autoscaling.DescribeAutoScalingGroupsInput{AutoScalingGroupNames: []string{aws.ToString(d.doc.AutoScaling.AutoScalingGroupName)}})
 	if err == nil && len(out.AutoScalingGroups) > 0 {
 		d.doc.AutoScalingGroup = &out.AutoScalingGroups[0]
+	}
+	return err
+}
+
+// launchTemplate reads the version that the instance was launched from: EC2 names
+// it in tags of the instance, Auto Scaling in what it knows of the instance.
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/launch-instances-from-launch-template.html
+func (d *describer) launchTemplate(ctx context.Context) error {
+	var id, version string
+	for _, t := range d.doc.Instance.Tags {
+		switch aws.ToString(t.Key) {
+		case "aws:ec2launchtemplate:id":
+			id = aws.ToString(t.Value)
+		case "aws:ec2launchtemplate:version":
+			version = aws.ToString(t.Value)
+		}
+	}
+	if a := d.doc.AutoScaling; id == "" && a != nil && a.LaunchTemplate != nil {
+		id, version = aws.ToString(a.LaunchTemplate.LaunchTemplateId), aws.ToString(a.LaunchTemplate.Version)
+	}
+	if id == "" || version == "" {
+		return nil
+	}
+	out, err := d.ec2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{LaunchTemplateId: &id, Versions: []string{version}})
+	if err == nil && len(out.LaunchTemplateVersions) > 0 {
+		d.doc.LaunchTemplate = &out.LaunchTemplateVersions[0]
 	}
 	return err
 }

@@ -36,7 +36,7 @@ func (metadata) Spec() incident.Spec {
 		Permissions: append([]string{
 			"ec2:DescribeInstances", "ec2:DescribeInstanceAttribute", "ec2:DescribeNetworkInterfaces", "ec2:DescribeVolumes",
 			"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeRouteTables", "ec2:DescribeNetworkAcls",
-			"ec2:DescribeAddresses", "ec2:GetConsoleOutput", "ec2:GetConsoleScreenshot",
+			"ec2:DescribeAddresses", "ec2:DescribeLaunchTemplateVersions", "ec2:GetConsoleOutput", "ec2:GetConsoleScreenshot",
 			"autoscaling:DescribeAutoScalingInstances", "autoscaling:DescribeAutoScalingGroups",
 			"elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
 			"elasticloadbalancing:DescribeLoadBalancers",

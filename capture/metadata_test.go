@@ -35,6 +35,7 @@ func TestMetadataShowsWhatTheInstanceIsPartOf(t *testing.T) {
 		InstanceProfile  map[string]any          `json:"instance_profile"`
 		Roles            []struct{ Name string } `json:"roles"`
 		AutoScalingGroup map[string]any          `json:"auto_scaling_group"`
+		LaunchTemplate   map[string]any          `json:"launch_template"`
 		TargetGroups     []any                   `json:"target_groups"`
 		Classic          []any                   `json:"classic_load_balancers"`
 		Gaps             []string                `json:"gaps"`
@@ -49,7 +50,7 @@ func TestMetadataShowsWhatTheInstanceIsPartOf(t *testing.T) {
 	}
 	if !doc.Rehearsal || len(doc.Interfaces) != 2 || len(doc.Volumes) != 2 || len(doc.Addresses) != 1 ||
 		len(doc.SecurityGroups) == 0 || len(doc.RouteTables) == 0 || len(doc.NetworkACLs) == 0 || doc.InstanceProfile == nil ||
-		len(doc.Roles) != 1 || doc.AutoScalingGroup == nil || len(doc.TargetGroups) == 0 || len(doc.Classic) == 0 {
+		len(doc.Roles) != 1 || doc.AutoScalingGroup == nil || doc.LaunchTemplate == nil || len(doc.TargetGroups) == 0 || len(doc.Classic) == 0 {
 		t.Errorf("something is missing:\n%s", raw)
 	}
 	if bytes.Contains(raw, []byte(": null")) {

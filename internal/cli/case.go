@@ -37,12 +37,18 @@ func newCaseOpen(g *globals) *cobra.Command {
 	f.StringVar(&c.Severity, "severity", "", "severity, in your words")
 	f.StringVar(&c.Ticket, "ticket", "", "the ticket that tracks it")
 	f.StringVar(&c.Lead, "lead", "", "who leads the response")
+	f.StringVar(&c.Retention.Mode, "retention-mode", "", "governance or compliance, for this case's evidence (default: the configuration's)")
+	f.IntVar(&c.Retention.Days, "retention-days", 0, "days that this case's evidence is kept from deletion (default: the configuration's)")
+	f.BoolVar(&c.Retention.Hold, "legal-hold", false, "put a legal hold on everything that is stored for this case")
 	return cmd
 }
 
 func runCaseOpen(ctx context.Context, g *globals, c incident.Case) error {
 	w, err := g.open()
 	if err != nil {
+		return err
+	}
+	if err := w.checkRetention(c.Retention); err != nil {
 		return err
 	}
 	j, err := w.openNewCase(ctx, c)
@@ -57,6 +63,22 @@ func runCaseOpen(ctx context.Context, g *globals, c incident.Case) error {
 		return g.printJSON(c)
 	}
 	fmt.Fprintf(g.out, "%scase %s is open, in %s\n", banner(c.Rehearsal), c.ID, w.mustCaseDir(c.ID))
+	return nil
+}
+
+// checkRetention refuses what no store can keep.
+func (w *workspace) checkRetention(r incident.Retention) error {
+	const longest = 36500 // Amazon S3's (API reference, DefaultRetention)
+	switch {
+	case r.Mode != "" && r.Mode != "governance" && r.Mode != "compliance":
+		return usagef("--retention-mode %q: want governance or compliance", r.Mode)
+	case r.Days < 0 || r.Days > longest:
+		return usagef("--retention-days %d: want 1 to %d", r.Days, longest)
+	case r.Mode != "" && r.Days == 0 && w.config.Evidence.Days == 0:
+		return usagef("--retention-mode needs --retention-days: the configuration names no days")
+	case r != (incident.Retention{}) && w.config.Evidence.Directory != "":
+		return usagef("the evidence store is a directory, which keeps no retention and no legal hold")
+	}
 	return nil
 }
 

@@ -34,7 +34,9 @@ type workspace struct {
 	config  config.Config
 	clock   incident.Clock
 	account *rehearsal.Account // nil: AWS
-	base    func(ctx context.Context, region string) (aws.Config, error)
+	// retention is the case's own, once a case is open here; a command works in one.
+	retention incident.Retention
+	base      func(ctx context.Context, region string) (aws.Config, error)
 	// afterwards is said after a run's summary; nil: nothing.
 	afterwards func(context.Context) error
 }
@@ -155,6 +157,7 @@ func (w *workspace) hold(ctx context.Context, id string) (*journal.Journal, erro
 	if err := w.sameWorld(j.Case()); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
+	w.retention = j.Case().Retention
 	return j, nil
 }
 
@@ -208,6 +211,7 @@ func (w *workspace) readAny(ctx context.Context, id string) (*record, error) {
 			return nil, err
 		}
 	}
+	w.retention = r.state.Case.Retention
 	return r, nil
 }
 
@@ -308,9 +312,15 @@ func (w *workspace) store(ctx context.Context, a *access.Access, t incident.Targ
 	return vault.NewS3(cfg, w.s3Options(), w.clock), nil
 }
 
-// s3Options are those of the bucket that the configuration names.
+// s3Options are those of the bucket that the configuration names, with the
+// case's own retention.
 func (w *workspace) s3Options() vault.S3Options {
 	e := w.config.Evidence
+	e.Mode = orElse(w.retention.Mode, e.Mode)
+	if w.retention.Days > 0 {
+		e.Days = w.retention.Days
+	}
+	e.LegalHold = e.LegalHold || w.retention.Hold
 	return vault.S3Options{
 		Bucket: e.Bucket, Prefix: e.Prefix, Region: e.Region, Mode: strings.ToUpper(e.Mode), Days: e.Days, KMSKey: e.KMSKey, LegalHold: e.LegalHold, Account: e.Account,
 	}

@@ -20,6 +20,16 @@ type Case struct {
 	// PublicKey is the note verifier key of the journal's checkpoints
 	// (c2sp.org/signed-note).
 	PublicKey string `json:"public_key,omitempty"`
+	// Retention of the case's evidence, where it is another than the configuration's.
+	Retention Retention `json:"retention,omitzero"`
+}
+
+// Retention is how long evidence is kept from deletion. What is zero is the
+// configuration's.
+type Retention struct {
+	Mode string `json:"mode,omitempty"` // governance or compliance
+	Days int    `json:"days,omitempty"`
+	Hold bool   `json:"hold,omitempty"` // a legal hold on every object
 }
 
 // Target is one instance that a playbook works on.
