@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cordon-ir/cordon/capture/diskimage"
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
@@ -88,15 +89,14 @@ func (h *heldItem) copy(ctx context.Context, to evidence.Store, manifest evidenc
 	} else if err != nil {
 		return err
 	}
-	objects, err := evidence.Objects(ctx, h.store, h.item)
-	if err != nil {
-		return err
+	var objects []evidence.Version
+	for _, it := range append(h.withBases(ctx), manifest) {
+		of, err := evidence.Objects(ctx, h.store, it)
+		if err != nil {
+			return err
+		}
+		objects = append(objects, of...)
 	}
-	signed, err := evidence.Objects(ctx, h.store, manifest)
-	if err != nil {
-		return err
-	}
-	objects = append(objects, signed...)
 	what := fmt.Sprintf("%d object(s) to %s", len(objects), to)
 	if err := h.custody(ctx, evidence.CustodyEvent{Event: evidence.EventCopying, Reason: reason, Detail: what}); err != nil {
 		return err
@@ -115,6 +115,22 @@ func (h *heldItem) copy(ctx context.Context, to evidence.Store, manifest evidenc
 		return fmt.Errorf("%w: the copy is not the original", evidence.ErrDigest)
 	}
 	return h.custody(ctx, evidence.CustodyEvent{Event: evidence.EventCopied, Reason: reason, Detail: what + ", verified there"})
+}
+
+// withBases are the item and, of an image of changes, the images that it builds
+// on: without them it can't be restored. An index that can't be read is found by the verification.
+func (h *heldItem) withBases(ctx context.Context) []evidence.Item {
+	all := []evidence.Item{h.item}
+	if h.item.Kind != evidence.KindDiskImage {
+		return all
+	}
+	image, err := diskimage.Open(ctx, h.store, evidence.Ref{Key: h.item.Key, Version: h.item.Version, SHA256: h.item.SHA256, Bytes: h.item.Bytes})
+	for ; err == nil && image.Base() != nil; image = image.Base() {
+		if base, ok := h.r.custody.Item(image.Image().Base.Item); ok {
+			all = append(all, base)
+		}
+	}
+	return all
 }
 
 // copyObjects streams one after the other: each is as fast as the two stores are.

@@ -316,7 +316,7 @@ func (w *workspace) store(ctx context.Context, a *access.Access, t incident.Targ
 // case's own retention.
 func (w *workspace) s3Options() vault.S3Options {
 	e := w.config.Evidence
-	e.Mode = orElse(w.retention.Mode, e.Mode)
+	e.Mode = orElse(w.retention.Mode, orElse(e.Mode, "governance"))
 	if w.retention.Days > 0 {
 		e.Days = w.retention.Days
 	}
