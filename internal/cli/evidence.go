@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -83,7 +85,7 @@ func newEvidenceFetch(g *globals) *cobra.Command {
 			if out == "" {
 				return usagef("--out is missing: where to?")
 			}
-			return runFetch(cmd.Context(), g, caseID, args[0], out)
+			return g.withItem(cmd.Context(), caseID, args[0], func(ctx context.Context, h *heldItem) error { return h.fetch(ctx, out) })
 		},
 	}
 	addCaseFlag(cmd, &caseID)
@@ -91,47 +93,20 @@ func newEvidenceFetch(g *globals) *cobra.Command {
 	return cmd
 }
 
-func runFetch(ctx context.Context, g *globals, caseID, id, out string) (err error) {
-	w, err := g.open()
+func (h *heldItem) fetch(ctx context.Context, out string) error {
+	content, err := fetch(ctx, h.store, h.item, out)
 	if err != nil {
+		return fmt.Errorf("item %s: %w", h.item.ID, err)
+	}
+	event := evidence.CustodyEvent{Event: evidence.EventFetched, Detail: "to " + out + ", digests checked, sha256 " + content}
+	if err := h.custody(ctx, event); err != nil {
 		return err
 	}
-	j, err := w.hold(ctx, caseID)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, j.Close()) }()
-	r, err := fold(j)
-	if err != nil {
-		return err
-	}
-	item, ok := r.custody.Item(id)
-	if !ok {
-		return incident.WithHint(usagef("case %s has no evidence item %s", caseID, id), "'cordon evidence list --case "+caseID+"' shows them")
-	}
-	if item.Key == "" {
-		return usagef("item %s is a %s: it is kept in AWS at %s and has no bytes to fetch", id, item.Kind, item.Location)
-	}
-	target, ok := r.lastTarget()
-	if !ok {
-		return usagef("case %s has no target", caseID)
-	}
-	store, err := w.store(ctx, w.access(j, caseID), target)
-	if err != nil {
-		return err
-	}
-	content, err := fetch(ctx, store, item, out)
-	if err != nil {
-		return fmt.Errorf("item %s: %w", id, err)
-	}
-	event := evidence.CustodyEvent{Item: id, Event: "fetched", Detail: "to " + out + ", digests checked, sha256 " + content}
-	if _, err := j.Append(ctx, incident.Draft{Type: incident.EntryCustody, Data: event}); err != nil {
-		return err
-	}
+	g := h.w.g
 	if g.output == "json" {
-		return g.printJSON(item)
+		return g.printJSON(h.item)
 	}
-	_, err = fmt.Fprintf(g.out, "%s%s is in %s, sha256 %s\n", banner(r.state.Case.Rehearsal), id, out, content)
+	_, err = fmt.Fprintf(g.out, "%s%s is in %s, sha256 %s\n", banner(h.r.state.Case.Rehearsal), h.item.ID, out, content)
 	return err
 }
 
@@ -164,20 +139,50 @@ func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string
 	})
 }
 
-// newFile makes a file, which must not be there yet, and removes it again where write fails.
+// newFile makes a file, which must not be there yet. It has its name once it is
+// whole and on disk: a process that dies leaves OUT.*.partial.
 func newFile(out string, write func(*os.File) (sha string, err error)) (sha string, err error) {
-	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
+		return "", &usageError{fmt.Errorf("%s is there already: %w", out, errors.Join(err, fs.ErrExist))}
+	}
+	f, err := os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".*.partial") // mode 0600
 	if err != nil {
 		return "", &usageError{err}
 	}
 	sha, err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
 	if err = errors.Join(err, f.Close()); err == nil {
+		err = name(f.Name(), out)
+	}
+	if err == nil {
 		return sha, nil
 	}
 	if errors.Is(err, syscall.ENOSPC) {
 		err = incident.WithHint(fmt.Errorf("the disk of %s is full: %w", out, err), "fetch to a disk with more room; nothing was kept")
 	}
-	return "", errors.Join(fmt.Errorf("writing %s: %w", out, err), os.Remove(out))
+	if rerr := os.Remove(f.Name()); !errors.Is(rerr, fs.ErrNotExist) {
+		err = errors.Join(err, rerr)
+	}
+	return "", fmt.Errorf("writing %s: %w", out, err)
+}
+
+// name gives a finished file its name, never that of another: a link does not replace
+// what is there. The file systems of many external disks know no links; there the name is claimed first.
+func name(partial, out string) error {
+	err := os.Link(partial, out)
+	if err == nil {
+		return os.Remove(partial)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Rename(partial, out))
 }
 
 // writeSparse copies r to f and sum, leaving holes in f where r yields blocks of zeros.

@@ -404,6 +404,7 @@ var authorizedAs = map[string]string{
 	"s3:CompleteMultipartUpload":    "s3:PutObject",
 	"s3:CreateMultipartUpload":      "s3:PutObject",
 	"s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+	"s3:GetPublicAccessBlock":       "s3:GetBucketPublicAccessBlock",
 	"s3:HeadBucket":                 "s3:ListBucket",
 	"s3:HeadObject":                 "s3:GetObject",
 	"s3:ListObjectVersions":         "s3:ListBucketVersions",

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -52,6 +53,16 @@ func TestEveryRequestOfTheEvidenceStoreIsWellFormed(t *testing.T) {
 		t.Run(fmt.Sprintf("locked %t", locked), func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) evidence.Store { return recordedStore(t, &all, locked) })
 		})
+	}
+	s := recordedStore(t, &all, true)
+	obj, err := s.Put(t.Context(), "held", strings.NewReader("x"), evidence.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, on := range []bool{true, false} {
+		if _, err := s.(evidence.Holder).Hold(t.Context(), obj.Key, obj.Version, on); err != nil {
+			t.Fatal(err)
+		}
 	}
 	n := checkJournal(t, all.lines.Bytes())
 	n.covers(t, called(t, "internal/vault"))
