@@ -69,7 +69,7 @@ func exitCode(err error) int {
 		return outcome.code
 	case errors.As(err, &usage), errors.As(err, &problems), errors.As(err, &input), errors.As(err, &refused), errors.As(err, &drift), errors.Is(err, evidence.ErrNotLocked), errors.Is(err, playbooks.ErrUnknown):
 		return exitUsage
-	case errors.As(err, &verify), errors.As(err, &corrupt), errors.Is(err, evidence.ErrDigest):
+	case errors.As(err, &verify), errors.As(err, &corrupt), errors.Is(err, evidence.ErrDigest), errors.Is(err, evidence.ErrNotFound):
 		return exitVerify
 	case errors.Is(err, errNotApproved):
 		return exitNotApproved
@@ -107,7 +107,7 @@ func (g *globals) hintOf(err error) string {
 		return "'cordon playbook show NAME' shows a playbook's inputs"
 	case errors.As(err, &verify), errors.As(err, &corrupt):
 		return "keep the file as it is, and compare it with an export or a copy; the checkpoints in the evidence store say up to which entry it was whole"
-	case errors.Is(err, evidence.ErrDigest):
+	case errors.Is(err, evidence.ErrDigest), errors.Is(err, evidence.ErrNotFound):
 		return "what is stored is not what was recorded: leave it as it is, and look at the object's versions and who could write them (CloudTrail)"
 	case errors.As(err, &drift):
 		return "look at the differences; 'cordon release --force' puts the before-state back all the same"

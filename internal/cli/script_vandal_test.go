@@ -20,11 +20,12 @@ import (
 //	hide       put a delete marker on top
 //	overwrite  put another version on top
 //	delete     delete the version, bypassing governance
+//	segment    delete the data of a disk image's first segment, bypassing governance
 //	shorten    end its retention in an hour, bypassing governance
 //	release    lift its legal hold
 func vandal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
-		ts.Fatalf("usage: vandal hide|overwrite|delete|shorten|release CASE KIND VAR")
+		ts.Fatalf("usage: vandal hide|overwrite|delete|segment|shorten|release CASE KIND VAR")
 	}
 	ts.Check(ts.Exec("cordon", "--output", "json", "evidence", "list", "--case", args[1]))
 	var manifest struct {
@@ -57,6 +58,12 @@ func harm(account *rehearsal.Account, how, bucket, key, version string) error {
 		_, err = client.PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader("something else")})
 	case "delete":
 		_, err = client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key, VersionId: &version, BypassGovernanceRetention: aws.Bool(true)})
+	case "segment":
+		data := strings.TrimSuffix(key, ".json") + ".00000.raw.zst"
+		var found *s3.ListObjectVersionsOutput
+		if found, err = client.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &data}); err == nil {
+			err = harm(account, "delete", bucket, data, *found.Versions[0].VersionId)
+		}
 	case "shorten":
 		_, err = client.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{
 			Bucket: &bucket, Key: &key, VersionId: &version, BypassGovernanceRetention: aws.Bool(true),
