@@ -36,7 +36,7 @@ func Actions(configs func(context.Context, incident.Target) (aws.Config, error),
 
 // storePermissions are what an evidence bucket asks of whoever stores into it.
 var storePermissions = []string{
-	"s3:ListBucket", "s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning", "s3:GetBucketPublicAccessBlock", "s3:GetBucketPolicyStatus",
+	"s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning", "s3:GetBucketPublicAccessBlock", "s3:GetBucketPolicyStatus",
 	"s3:PutObject", "s3:PutObjectRetention", "s3:PutObjectLegalHold",
 	"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:GetObjectLegalHold",
 	"s3:AbortMultipartUpload", "s3:ListBucketMultipartUploads", "s3:ListMultipartUploadParts",

@@ -131,6 +131,7 @@ var authorizes = map[string]string{
 	"s3:GetObjectVersion":                 "GetObject", // with a version
 	"s3:ListBucket":                       "ListObjectsV2",
 	"s3:ListBucketMultipartUploads":       "ListMultipartUploads",
+	"s3:ListBucketVersions":               "ListObjectVersions",
 	"s3:ListMultipartUploadParts":         "ListParts",
 }
 

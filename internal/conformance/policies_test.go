@@ -407,6 +407,7 @@ var authorizedAs = map[string]string{
 	"s3:GetPublicAccessBlock":       "s3:GetBucketPublicAccessBlock",
 	"s3:HeadBucket":                 "s3:ListBucket",
 	"s3:HeadObject":                 "s3:GetObject",
+	"s3:ListMultipartUploads":       "s3:ListBucketMultipartUploads",
 	"s3:ListObjectVersions":         "s3:ListBucketVersions",
 	"s3:ListObjectsV2":              "s3:ListBucket",
 	"s3:ListParts":                  "s3:ListMultipartUploadParts",
