@@ -165,7 +165,11 @@ func (r revocation) says(instance string) string {
 	if !r.Before.IsZero() {
 		return "denies everything to sessions issued before " + r.Before.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("denies everything to sessions of %s and %d other instances", instance, len(r.without(instance).Instances))
+	text := "denies everything to sessions of " + instance
+	if others := len(r.without(instance).Instances); others > 0 {
+		text += fmt.Sprintf(", and of %d other instances", others)
+	}
+	return text
 }
 
 // shown is what a policy denies where it is not what was put.
