@@ -2,6 +2,7 @@ package clock
 
 import (
 	"context"
+	"runtime/metrics"
 	"sync"
 	"time"
 )
@@ -23,6 +24,7 @@ type Simulated struct {
 
 	mu       sync.Mutex
 	sleepers map[*sleeper]struct{}
+	watcher  *sleeper // who wants to wake first
 	timers   map[*timer]struct{}
 	busy     int    // Begin without End
 	activity uint64 // grows with everything that happens
@@ -31,6 +33,7 @@ type Simulated struct {
 type sleeper struct {
 	until time.Time
 	woken chan struct{}
+	first chan struct{} // told that nobody wants to wake earlier
 }
 
 type timer struct {
@@ -74,45 +77,96 @@ func (c *Simulated) Sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return context.Cause(ctx)
 	}
-	s := &sleeper{until: c.Now().Add(d), woken: make(chan struct{})}
+	s := &sleeper{until: c.Now().Add(d), woken: make(chan struct{}), first: make(chan struct{}, 1)}
 	c.mu.Lock()
 	c.sleepers[s] = struct{}{}
 	c.activity++
-	seen := c.activity
+	c.elect()
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.sleepers, s)
 		c.activity++
+		c.elect()
 	}()
-	tick := time.NewTicker(c.quiet)
-	defer tick.Stop()
 	for {
 		select {
 		case <-s.woken:
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-tick.C:
-			c.mu.Lock()
-			if seen == c.activity && c.busy == 0 && c.first(s) {
-				c.advance(s.until)
-			}
-			seen = c.activity
-			c.mu.Unlock()
+		case <-s.first:
+			c.watch(ctx, s)
 		}
 	}
 }
 
-// first reports whether no sleeper wants to wake before s.
-func (c *Simulated) first(s *sleeper) bool {
-	for o := range c.sleepers {
-		if o.until.Before(s.until) {
-			return false
+// elect finds who wants to wake first: that sleeper watches for the quiet.
+// Held: mu.
+func (c *Simulated) elect() {
+	if _, asleep := c.sleepers[c.watcher]; !asleep {
+		c.watcher = nil
+	}
+	before := c.watcher
+	for s := range c.sleepers {
+		if c.watcher == nil || s.until.Before(c.watcher.until) {
+			c.watcher = s
 		}
 	}
-	return true
+	if c.watcher != nil && c.watcher != before {
+		select {
+		case c.watcher.first <- struct{}{}:
+		default: // it has been told, and has not looked yet
+		}
+	}
+}
+
+// patience is for how many quiet periods the clock stands still although
+// somebody in this process computes: that may be someone who is about to act,
+// whom a busy machine keeps waiting, or something that has nothing to do with the clock.
+const patience = 10
+
+// looks is how often a quiet period is looked at: who finds everyone idle at two looks need not wait for its end.
+const looks = 4
+
+// watch lets the time jump to s once everyone is asleep. It returns when s is
+// to wake, or another sleeper wants to wake earlier.
+func (c *Simulated) watch(ctx context.Context, s *sleeper) {
+	tick := time.NewTicker(max(c.quiet/looks, time.Microsecond))
+	defer tick.Stop()
+	c.mu.Lock()
+	seen, still := c.activity, 0
+	c.mu.Unlock()
+	for {
+		select {
+		case <-s.woken:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		c.mu.Lock()
+		if c.watcher != s {
+			c.mu.Unlock()
+			return
+		}
+		if still++; seen != c.activity || c.busy > 0 {
+			still = 0
+		}
+		if still > patience*looks || still > 1 && idle() {
+			c.advance(s.until)
+		}
+		seen = c.activity
+		c.mu.Unlock()
+	}
+}
+
+// idle tells whether no goroutine but the caller's runs or could.
+func idle() bool {
+	samples := []metrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}, {Name: "/sched/goroutines/running:goroutines"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64() == 0 && samples[1].Value.Uint64() <= 1
 }
 
 // advance moves the time and wakes whoever it is time for. Held: mu.
