@@ -39,6 +39,7 @@ type Options struct {
 type Access struct {
 	opts   Options
 	limits *limits
+	shares *shares
 
 	making  sync.Mutex // held while a configuration is made
 	configs map[place]aws.Config
@@ -54,7 +55,7 @@ type place struct{ account, region string }
 // New returns an Access; nothing is read or called yet.
 func New(o Options) *Access {
 	return &Access{
-		opts: o, limits: newLimits(o.Clock),
+		opts: o, limits: newLimits(o.Clock), shares: newShares(),
 		configs: make(map[place]aws.Config), callers: make(map[string]bool),
 		reads: make(map[incident.StepRef]map[string]int),
 	}
@@ -107,7 +108,7 @@ func (a *Access) config(ctx context.Context, account, region string) (aws.Config
 	backoff := retry.NewStandard(standard)
 	cfg.Retryer = func() aws.Retryer { return immediate{backoff} }
 	rec := &recorder{access: a, account: account}
-	pace := &pacer{limits: a.limits, clock: a.opts.Clock, account: account, backoff: backoff}
+	pace := &pacer{limits: a.limits, clock: a.opts.Clock, backoff: backoff}
 	cfg.APIOptions = append(cfg.APIOptions,
 		awsmiddleware.AddUserAgentKeyValue("cordon", a.opts.Version),
 		func(s *middleware.Stack) error { return s.Initialize.Add(rec, middleware.After) },

@@ -2,75 +2,14 @@ package access
 
 import (
 	"context"
-	"strings"
+	"math"
 	"sync"
 
 	"golang.org/x/time/rate"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/quota"
 )
-
-// budget is a token bucket: how many calls at once, how many per second after that.
-type budget struct {
-	burst     int
-	perSecond rate.Limit
-}
-
-// Budgets, per account and Region. Where AWS publishes a number it is that one; elsewhere
-// it is what a few people with a console would use: the account's owner, and
-// what runs in the account, need the API too.
-var (
-	// Amazon EC2 Developer Guide, "Request throttling for the Amazon EC2 API": per API
-	// action; 100 and 20 for filtered reads, 50 and 5 for changes.
-	ec2Read   = budget{100, 20}
-	ec2Change = budget{50, 5}
-	// Elastic Load Balancing User Guide, "Request throttling for the ELB API":
-	// reads share 40 and 10. Changes are not published per action: half of it.
-	elbRead   = budget{40, 10}
-	elbChange = budget{20, 5}
-	// Amazon EBS endpoints and quotas (AWS General Reference): GetSnapshotBlock
-	// 1,000/s per account, ListSnapshotBlocks 50/s.
-	ebsGet  = budget{1000, 1000}
-	ebsList = budget{50, 50}
-	// Amazon S3 User Guide, "Best practices design patterns": 3,500 changes and
-	// 5,500 reads a second per prefix.
-	s3Read   = budget{5500, 5500}
-	s3Change = budget{3500, 3500}
-	// Not published.
-	otherRead   = budget{20, 10}
-	otherChange = budget{10, 5}
-)
-
-// budgetOf returns the budget that a call draws on, and its name: calls of one name share it.
-func budgetOf(service, operation string) (name string, b budget) {
-	read := isRead(operation, nil)
-	class := service + " changes"
-	if read {
-		class = service + " reads"
-	}
-	switch {
-	case service == "ec2" && read:
-		return service + ":" + operation, ec2Read
-	case service == "ec2":
-		return service + ":" + operation, ec2Change
-	case service == "ebs" && strings.HasPrefix(operation, "List"):
-		return service + ":" + operation, ebsList
-	case service == "ebs":
-		return service + ":" + operation, ebsGet
-	case service == "elasticloadbalancing" && read:
-		return class, elbRead
-	case service == "elasticloadbalancing":
-		return class, elbChange
-	case service == "s3" && read:
-		return class, s3Read
-	case service == "s3":
-		return class, s3Change
-	case read:
-		return class, otherRead
-	default:
-		return class, otherChange
-	}
-}
 
 // limits keeps every API's rate, on the clock: waiting in a rehearsal takes no real time.
 type limits struct {
@@ -86,10 +25,26 @@ func newLimits(clock incident.Clock) *limits {
 	return &limits{clock: clock, bucket: make(map[bucketKey]*rate.Limiter)}
 }
 
+// turnOf is what a call waits for.
+type turnOf struct {
+	account, region string
+	call            quota.Call
+}
+
 // wait returns when the call may be made, or, where ctx ends while it waits,
-// with its error, having taken nothing from the budget.
-func (l *limits) wait(ctx context.Context, account, region, service, operation string) error {
-	limiter := l.limiter(account, region, service, operation)
+// with its error, having taken nothing from the budget it waits for. Buckets
+// are passed one after the other: a token of the wider one is taken when the
+// call is about to be made, not while it still waits for the narrower.
+func (l *limits) wait(ctx context.Context, t turnOf) error {
+	for _, b := range quota.Of(t.call) {
+		if err := l.take(ctx, l.limiter(bucketKey{t.account, t.region, b.Name}, b)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *limits) take(ctx context.Context, limiter *rate.Limiter) error {
 	now := l.clock.Now()
 	r := limiter.ReserveN(now, 1)
 	delay := r.DelayFrom(now)
@@ -103,13 +58,15 @@ func (l *limits) wait(ctx context.Context, account, region, service, operation s
 	return nil
 }
 
-func (l *limits) limiter(account, region, service, operation string) *rate.Limiter {
-	name, b := budgetOf(service, operation)
-	key := bucketKey{account, region, name}
+func (l *limits) limiter(key bucketKey, b quota.Bucket) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.bucket[key] == nil {
-		l.bucket[key] = rate.NewLimiter(b.perSecond, b.burst)
+		l.bucket[key] = rate.NewLimiter(rate.Limit(b.PerSecond), burst(b))
 	}
 	return l.bucket[key]
 }
+
+// burst is a second's tokens less than AWS's bucket holds: AWS adds them once a second,
+// so that those of the last one may not be there yet.
+func burst(b quota.Bucket) int { return max(1, b.Burst-int(math.Ceil(b.PerSecond))) }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/cordon-ir/cordon/internal/quota"
 )
 
 // TestARateIsNeverExceeded: however calls arrive, in no stretch of time are
@@ -18,18 +20,19 @@ func TestARateIsNeverExceeded(t *testing.T) {
 		store := &memory{now: start}
 		l := newLimits(jumping{store})
 		operation := rapid.SampledFrom([]string{"DescribeInstances", "CreateSnapshots", "TerminateInstances"}).Draw(t, "operation")
-		_, b := budgetOf("ec2", operation)
+		call := quota.Call{Service: "EC2", Operation: operation}
+		b := quota.Of(call)[0]
 		var passed []time.Time
 		for range rapid.IntRange(1, 400).Draw(t, "calls") {
 			store.Advance(store.Load().Add(time.Duration(rapid.IntRange(0, 200).Draw(t, "pause")) * time.Millisecond))
-			if err := l.wait(context.Background(), "1", "r", "ec2", operation); err != nil {
+			if err := l.wait(context.Background(), turnOf{"1", "r", call}); err != nil {
 				t.Fatal(err)
 			}
 			passed = append(passed, store.Load())
 		}
 		for i := range passed {
 			for j := i; j < len(passed); j++ {
-				most := float64(b.burst) + float64(b.perSecond)*passed[j].Sub(passed[i]).Seconds()
+				most := float64(b.Burst) + b.PerSecond*passed[j].Sub(passed[i]).Seconds()
 				if n := float64(j - i + 1); n > most+0.001 {
 					t.Fatalf("%v calls in %s, allowed %.2f", n, passed[j].Sub(passed[i]), most)
 				}
@@ -37,6 +40,8 @@ func TestARateIsNeverExceeded(t *testing.T) {
 		}
 	})
 }
+
+var snapshots = quota.Call{Service: "EC2", Operation: "CreateSnapshots"}
 
 // jumping is a clock on which sleeping moves the time, for one goroutine.
 type jumping struct{ *memory }
@@ -63,10 +68,10 @@ func TestSideBySideCallsShareABudget(t *testing.T) {
 	var mu sync.Mutex
 	var passed []time.Time
 	var all sync.WaitGroup
-	const calls = 80
+	const calls = 120
 	for range calls {
 		all.Go(func() {
-			if err := l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots"); err != nil {
+			if err := l.wait(t.Context(), turnOf{"1", "r", snapshots}); err != nil {
 				t.Error(err)
 			}
 			mu.Lock()
@@ -76,8 +81,8 @@ func TestSideBySideCallsShareABudget(t *testing.T) {
 	}
 	all.Wait()
 	slices.SortFunc(passed, time.Time.Compare)
-	// 50 at once, the other 30 at 5 a second.
-	if got := passed[calls-1].Sub(start); got < 6*time.Second {
+	// 95 at once, the other 25 at 5 a second.
+	if got := passed[calls-1].Sub(start); got < 5*time.Second {
 		t.Errorf("all passed after %s", got)
 	}
 }
@@ -87,8 +92,8 @@ func TestAccountsAndRegionsHaveTheirOwnBudgets(t *testing.T) {
 	l := newLimits(clk)
 	for _, account := range []string{"1", "2"} {
 		for _, region := range []string{"a", "b"} {
-			for range ec2Change.burst {
-				if err := l.wait(t.Context(), account, region, "ec2", "CreateSnapshots"); err != nil {
+			for range burst(quota.Of(snapshots)[0]) {
+				if err := l.wait(t.Context(), turnOf{account, region, snapshots}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -102,18 +107,18 @@ func TestAccountsAndRegionsHaveTheirOwnBudgets(t *testing.T) {
 func TestGivingUpTakesNothingFromTheBudget(t *testing.T) {
 	store := &memory{now: start}
 	l := newLimits(jumping{store})
-	for range ec2Change.burst {
-		_ = l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots")
+	for range burst(quota.Of(snapshots)[0]) {
+		_ = l.wait(t.Context(), turnOf{"1", "r", snapshots})
 	}
 	l.clock = interrupted{jumping{store}}
 	for range 100 {
-		if err := l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots"); !errors.Is(err, context.Canceled) {
+		if err := l.wait(t.Context(), turnOf{"1", "r", snapshots}); !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
 		}
 	}
 	l.clock = jumping{store}
 	before := store.Load()
-	if err := l.wait(t.Context(), "1", "r", "ec2", "CreateSnapshots"); err != nil || store.Load().Sub(before) > 250*time.Millisecond {
+	if err := l.wait(t.Context(), turnOf{"1", "r", snapshots}); err != nil || store.Load().Sub(before) > 250*time.Millisecond {
 		t.Errorf("waited %s, %v", store.Load().Sub(before), err)
 	}
 }

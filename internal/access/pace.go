@@ -35,6 +35,7 @@ type attempts struct {
 	// caller is the context of whoever made the call: cancelled, nothing more
 	// is tried, although the attempt in flight may end.
 	caller context.Context
+	turn   turnOf
 	paced  bool // the first attempt has waited for the API's rate already
 	made   int
 	last   error // of the attempt before
@@ -50,7 +51,6 @@ func withAttempts(ctx context.Context, a *attempts) context.Context {
 type pacer struct {
 	limits  *limits
 	clock   incident.Clock
-	account string
 	backoff *retry.Standard
 }
 
@@ -78,7 +78,7 @@ func (p *pacer) HandleFinalize(ctx context.Context, in middleware.FinalizeInput,
 		}
 	}
 	if n > 1 || !call.paced {
-		if err := p.limits.wait(call.caller, p.account, awsmiddleware.GetRegion(ctx), serviceOf(ctx), operation); err != nil {
+		if err := p.limits.wait(call.caller, call.turn); err != nil {
 			return out, meta, &abandonedError{operation: operation, attempts: n - 1, why: err, last: call.last}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/quota"
 )
 
 // ErrNoJournal: a call that changes something was refused, because it could not be journaled first.
@@ -44,11 +45,25 @@ func (r *recorder) HandleInitialize(ctx context.Context, in middleware.Initializ
 	if !isRead(operation, in.Parameters) {
 		return r.change(ctx, service, operation, in, next)
 	}
-	r.access.countRead(incident.StepFrom(ctx), service+":"+operation)
-	if r.access.opts.Verbose && r.access.opts.Journal != nil {
-		return r.journaled(ctx, withAttempts(ctx, &attempts{caller: ctx}), service, operation, in, next)
+	turn := r.turn(ctx, in.Parameters)
+	send := func(input any, paced bool) (middleware.InitializeOutput, middleware.Metadata, error) {
+		r.access.countRead(incident.StepFrom(ctx), service+":"+operation)
+		in.Parameters = input
+		reading := withAttempts(ctx, &attempts{caller: ctx, turn: turn, paced: paced})
+		if r.access.opts.Verbose && r.access.opts.Journal != nil {
+			return r.journaled(ctx, reading, service, operation, in, next)
+		}
+		return next.HandleInitialize(reading, in)
 	}
-	return next.HandleInitialize(withAttempts(ctx, &attempts{caller: ctx}), in)
+	if !sharedServices[turn.call.Service] {
+		return send(in.Parameters, false)
+	}
+	return r.access.shares.read(ctx, turn, in.Parameters, func() error {
+		if err := r.access.limits.wait(ctx, turn); err != nil {
+			return fmt.Errorf("%s:%s was not sent: %w", service, operation, err)
+		}
+		return nil
+	}, func(input any) (middleware.InitializeOutput, middleware.Metadata, error) { return send(input, true) })
 }
 
 // change sends a call that changes something. Once ctx is cancelled none is
@@ -60,12 +75,20 @@ func (r *recorder) change(ctx context.Context, service, operation string, in mid
 		return out, meta, fmt.Errorf("%s:%s was not sent: %w", service, operation, ErrNoJournal)
 	}
 	// Before the intent: what waits for its turn is not under way yet, and can be given up.
-	if err := r.access.limits.wait(ctx, r.account, awsmiddleware.GetRegion(ctx), service, operation); err != nil {
+	turn := r.turn(ctx, in.Parameters)
+	if err := r.access.limits.wait(ctx, turn); err != nil {
 		return out, meta, fmt.Errorf("%s:%s was not sent: %w", service, operation, err)
 	}
 	sending, release := r.outlive(ctx)
 	defer release()
-	return r.journaled(ctx, withAttempts(sending, &attempts{caller: ctx, paced: true}), service, operation, in, next)
+	return r.journaled(ctx, withAttempts(sending, &attempts{caller: ctx, turn: turn, paced: true}), service, operation, in, next)
+}
+
+// turn is what the call waits for before it is sent.
+func (r *recorder) turn(ctx context.Context, input any) turnOf {
+	return turnOf{account: r.account, region: awsmiddleware.GetRegion(ctx), call: quota.Call{
+		Service: awsmiddleware.GetServiceID(ctx), Operation: awsmiddleware.GetOperationName(ctx), Narrowed: quota.Narrowed(input),
+	}}
 }
 
 // journaled commits the intent, sends under another context, and commits the
@@ -159,12 +182,7 @@ func safeMessage(err error) string {
 
 // isRead reports whether a call changes nothing at AWS.
 func isRead(operation string, input any) bool {
-	for _, p := range []string{"Describe", "Get", "List", "Head", "Lookup", "Filter", "BatchGet", "Search", "Select", "Simulate", "Validate", "AssumeRole", "DecodeAuthorizationMessage"} {
-		if strings.HasPrefix(operation, p) {
-			return true
-		}
-	}
-	return isDryRun(input)
+	return quota.IsRead(operation) || isDryRun(input)
 }
 
 // isDryRun: EC2 answers a call with DryRun=true by whether it would be allowed.
