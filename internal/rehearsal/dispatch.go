@@ -12,6 +12,8 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/cordon-ir/cordon/internal/quota"
 )
 
 // latency is what one call takes on the simulated clock.
@@ -95,11 +97,12 @@ func (a *Account) attach(stack *middleware.Stack) error {
 	if _, sent := stack.Finalize.Get("Retry"); !sent {
 		return nil // a request that is only presigned
 	}
-	keep := middleware.InitializeMiddlewareFunc("RehearsalInput",
-		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-			return next.HandleInitialize(middleware.WithStackValue(ctx, inputKey{}, in.Parameters), in)
+	// What is serialized is what is sent: middleware before may have replaced the input.
+	keep := middleware.SerializeMiddlewareFunc("RehearsalInput",
+		func(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (middleware.SerializeOutput, middleware.Metadata, error) {
+			return next.HandleSerialize(middleware.WithStackValue(ctx, inputKey{}, in.Parameters), in)
 		})
-	if err := stack.Initialize.Add(keep, middleware.After); err != nil {
+	if err := stack.Serialize.Add(keep, middleware.Before); err != nil {
 		return err
 	}
 	answer := middleware.FinalizeMiddlewareFunc("RehearsalAnswer",
@@ -118,6 +121,7 @@ func (a *Account) answer(ctx context.Context, request string, in any) (out any, 
 		return nil, &smithy.CanceledError{Err: err}
 	}
 	service, name := serviceOf(ctx), awsmiddleware.GetOperationName(ctx)
+	region := awsmiddleware.GetRegion(ctx)
 	op, ok := a.ops[reflect.TypeOf(in)]
 	if !ok {
 		return nil, fmt.Errorf("the simulated account has no %s:%s: write it in internal/rehearsal", service, name)
@@ -127,7 +131,15 @@ func (a *Account) answer(ctx context.Context, request string, in any) (out any, 
 	defer a.clock.End(start, latency)
 	werr := a.with(func(w *world) (changed bool) {
 		changed = w.tick(start)
-		c := &call{world: w, ctx: ctx, region: awsmiddleware.GetRegion(ctx), service: service, request: request}
+		c := &call{world: w, ctx: ctx, region: region, service: service, request: request}
+		if w.Budgets.Enforced {
+			changed = true
+			asked := quota.Call{Service: awsmiddleware.GetServiceID(ctx), Operation: name, Narrowed: quota.Narrowed(in)}
+			if !w.Budgets.draw(region, asked, start) {
+				err = apiError(codesOf(service).throttled, "Rate exceeded")
+				return changed
+			}
+		}
 		if err = w.refuse(service, name); err != nil {
 			if !op.read {
 				w.Trail.record(c, name, in, err)

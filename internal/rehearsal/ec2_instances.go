@@ -97,6 +97,18 @@ func (s *ec2State) interfacesOf(id string) []*networkInterface {
 	return list
 }
 
+// attached are the interfaces by the instance that they are attached to, for
+// who looks at every instance.
+func (s *ec2State) attached() map[string][]*networkInterface {
+	by := make(map[string][]*networkInterface, len(s.Instances))
+	for _, n := range s.Interfaces {
+		if n.Attachment != nil {
+			by[n.Attachment.Instance] = append(by[n.Attachment.Instance], n)
+		}
+	}
+	return by
+}
+
 // volumesOf are the instance's volumes, the root first, then by device name.
 func (s *ec2State) volumesOf(id string) []*volume {
 	var list []*volume
@@ -118,12 +130,15 @@ func (s *ec2State) volumesOf(id string) []*volume {
 
 // reachable reports whether anything may reach the instance: it runs, and some
 // group of some interface lets something in. Health checks look at this.
-func (w *world) reachable(id string) bool {
+func (w *world) reachable(id string) bool { return w.reachableBy(id, w.EC2.interfacesOf(id)) }
+
+// reachableBy is reachable where the instance's interfaces are known.
+func (w *world) reachableBy(id string, interfaces []*networkInterface) bool {
 	i := w.instance(id)
 	if i == nil || i.State != types.InstanceStateNameRunning {
 		return false
 	}
-	for _, n := range w.EC2.interfacesOf(id) {
+	for _, n := range interfaces {
 		for _, g := range n.Groups {
 			if slices.ContainsFunc(w.EC2.Groups[g].Rules, func(r groupRule) bool { return !r.Egress }) {
 				return true

@@ -102,12 +102,13 @@ func (ops operations) elb() {
 // tick runs the health checks and ends what has drained.
 func (s *elbState) tick(w *world) bool {
 	changed := false
+	attached := w.EC2.attached()
 	for _, g := range s.TargetGroups {
 		before := len(g.Targets)
 		g.Targets = slices.DeleteFunc(g.Targets, func(t *target) bool { return t.over(w, g.instanceOf(w, t)) })
 		changed = changed || len(g.Targets) != before
 		for _, t := range g.Targets {
-			changed = t.check(g.Checks, w.reachable(g.instanceOf(w, t)), w.Now) || changed
+			changed = t.check(g.Checks, w.reachableBy(g.instanceOf(w, t), attached[g.instanceOf(w, t)]), w.Now) || changed
 		}
 	}
 	return changed

@@ -27,6 +27,8 @@ type world struct {
 	Credentials string    `json:"credentials"`      // ok, expired
 	Denied      []string  `json:"denied,omitempty"` // IAM actions refused, with *
 	Faults      []Fault   `json:"faults,omitempty"`
+	Budgets     budgets   `json:"budgets"`
+	Lived       time.Time `json:"lived,omitzero"` // when live was last asked
 
 	EC2            ec2State            `json:"ec2"`
 	EBS            ebsState            `json:"ebs"`
@@ -97,11 +99,20 @@ func (w *world) tick(now time.Time) (changed bool) {
 	if now.After(w.Now) {
 		w.Now = now
 	}
+	if len(w.EC2.Instances) > large && w.Now.Sub(w.Lived) < time.Second {
+		return changed
+	}
 	return w.live() || changed
 }
 
+// large is how many instances an account has before what happens by itself is
+// looked at once a second, not at every call: who works on a thousand instances makes
+// tens of thousands of calls.
+const large = 200
+
 // live does what is due at w.Now.
 func (w *world) live() bool {
+	w.Lived = w.Now
 	changed := w.EC2.tick(w)
 	changed = w.CloudFormation.tick(w) || changed
 	changed = w.ELB.tick(w) || changed
