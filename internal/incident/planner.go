@@ -12,8 +12,10 @@ import (
 	"sync"
 )
 
-// parallel bounds how many actions plan, or run, at once where nothing else is asked for.
-const parallel = 8
+// parallel is how many actions plan, or run, at once where nothing else is asked for. On
+// many targets most of them wait for their turn at AWS (package access): there
+// must be enough of them that no API's budget lies idle, and no more than keeps each wait short.
+func parallel(targets int) int { return min(8*max(targets, 1), 128) }
 
 // Planner makes plans. It only reads.
 type Planner struct {
@@ -182,7 +184,7 @@ func (r ApprovalRule) asks(i Impact) bool {
 
 // propose asks the actions what they would change, several at a time.
 func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepPlan) *losses {
-	failures := each(len(steps), func(i int) error {
+	failures := each(len(steps), parallel(len(perTarget(steps))), func(i int) error {
 		step := &steps[i]
 		action := p.Registry[step.Action]
 		if step.Skip != "" || action.Spec().waits(step.Deferred) {
@@ -274,9 +276,9 @@ func (p Planner) request(c Case, step StepPlan) Request {
 
 // each calls do for 0 to n-1, a few at a time, waits for all of them and
 // returns their errors.
-func each(n int, do func(i int) error) []error {
+func each(n, places int, do func(i int) error) []error {
 	errs := make([]error, n)
-	slots := make(chan struct{}, parallel)
+	slots := make(chan struct{}, places)
 	var wg sync.WaitGroup
 	for i := range n {
 		slots <- struct{}{}

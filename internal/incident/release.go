@@ -126,7 +126,7 @@ func (p Planner) proposeUndo(ctx context.Context, s *State, steps []StepPlan) *l
 		undone[step.undone()] = true
 	}
 	known := firstOfTheirAction(steps)
-	failures := each(len(known), func(i int) error {
+	failures := each(len(known), parallel(len(perTarget(steps))), func(i int) error {
 		step := known[i]
 		req := p.request(s.Case, *step)
 		step.Undo.hold(s.held(step.shared(), func(h runStep) bool { return undone[h] }))

@@ -33,7 +33,7 @@ type Runner struct {
 	Progress func(Progress)
 	// Reads returns the reads made for a step since it was last called. May be nil.
 	Reads       func(run, step, target string) map[string]int
-	MaxParallel int    // steps at work at once; 0: 8. Steps that wait for an approval don't count
+	MaxParallel int    // steps at work at once; 0: 8 for each target, at most 128. Steps that wait for an approval don't count
 	Actor       string // user@host, of the entries; empty: the journal's own
 }
 
@@ -67,7 +67,7 @@ func (r *Runner) Start(ctx context.Context, s *State, pb Playbook, plan Plan, ru
 	if plan.Digest != plan.digest() {
 		return OutcomeRefused, &RefusedError{Reason: "the plan is not the one its digest " + plan.Digest + " was made of"}
 	}
-	e := r.execution(ctx, s, pb, run)
+	e := r.execution(ctx, s, pb, run, plan)
 	defer e.cancel(nil)
 	e.append(Draft{Type: EntryRunStarted, Run: run, Data: RunStarted{Kind: plan.Kind, Plan: plan, Source: pb.Source, Inputs: plan.Inputs}})
 	return e.run()
@@ -102,7 +102,7 @@ func (r *Runner) Resume(ctx context.Context, s *State, run string, pb Playbook) 
 			unknown = append(unknown, step.Key().String())
 		}
 	}
-	e := r.execution(ctx, s, pb, run)
+	e := r.execution(ctx, s, pb, run, rs.Plan)
 	defer e.cancel(nil)
 	e.append(Draft{Type: EntryRunResumed, Run: run, Data: RunResumed{Unknown: unknown}})
 	return e.run()
@@ -150,12 +150,12 @@ type execution struct {
 	refused error  // the journal's; nothing is appended or started after it
 }
 
-func (r *Runner) execution(ctx context.Context, s *State, pb Playbook, run string) *execution {
+func (r *Runner) execution(ctx context.Context, s *State, pb Playbook, run string, plan Plan) *execution {
 	e := &execution{Runner: r, pb: pb, id: run, state: s}
 	e.ctx, e.cancel = context.WithCancelCause(ctx)
 	n := r.MaxParallel
 	if n <= 0 {
-		n = parallel
+		n = parallel(len(plan.Targets))
 	}
 	e.turns = newTurns(n)
 	return e

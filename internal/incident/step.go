@@ -238,6 +238,9 @@ func (e *execution) agree(ctx context.Context, step StepPlan, req *Request, t *t
 			t.enter()
 			continue
 		}
+		if step.Undo == nil { // whoever is undone may be the last, and has to know
+			t.keep(proposal.Shared)
+		}
 		why, covered := e.covered(step, proposal)
 		if covered {
 			return proposal, Approval{Approved: true}, nil

@@ -59,6 +59,21 @@ func (t *turn) leave() {
 	ts.next()
 }
 
+// keep gives up the keys that are not among these: the turn goes on without them.
+func (t *turn) keep(keys []string) {
+	ts := t.of
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t.keys = slices.DeleteFunc(t.keys, func(k string) bool {
+		unneeded := !slices.Contains(keys, k)
+		if unneeded {
+			delete(ts.taken, k)
+		}
+		return unneeded
+	})
+	ts.next()
+}
+
 // has reports whether the turn covers the keys.
 func (t *turn) has(keys []string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return !slices.Contains(t.keys, k) })
