@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/quota"
+	"github.com/cordon-ir/cordon/internal/rehearsal"
+)
+
+// containment is what it took to contain a fleet.
+type containment struct {
+	tb       testing.TB
+	run      *incident.RunState
+	seconds  float64 // simulated, from the command's start until the last network cut was verified
+	planning float64 // of these, until the run's start
+	uses     []rehearsal.BudgetUse
+	changes  map[string]int // calls journaled as changes, by bucket
+	peakHeap uint64
+	entries  int
+}
+
+// containFleet runs the shipped playbook contain on a whole fleet, chosen by
+// its tag, with AWS's documented budgets enforced.
+func containFleet(tb testing.TB, n, groups int) *containment {
+	tb.Helper()
+	account, err := rehearsal.CreateFleet("", n, groups, 1)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := account.EnforceBudgets(); err != nil {
+		tb.Fatal(err)
+	}
+	w := &workspace{
+		g:    &globals{in: strings.NewReader(""), out: io.Discard, err: io.Discard, output: "text", quiet: true, yes: true},
+		home: tb.TempDir(),
+	}
+	w.simulate(account)
+	c := &containment{tb: tb, changes: make(map[string]int)}
+	base := w.base
+	w.base = func(ctx context.Context, region string) (aws.Config, error) {
+		cfg, err := base(ctx, region)
+		cfg.APIOptions = append(cfg.APIOptions, c.watchHeap)
+		return cfg, err
+	}
+	j, err := w.openNewCase(tb.Context(), incident.Case{ID: "INC-1"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	start := account.Clock().Now()
+	err = w.startRun(tb.Context(), j, "contain", runOptions{planOptions: planOptions{
+		caseID: "INC-1", selection: selection{filters: []string{"tag-key=fleet"}},
+	}})
+	if err := errors.Join(err, j.Close()); err != nil {
+		tb.Error(err)
+	}
+	r, err := w.read(tb.Context(), "INC-1")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.run, c.uses, c.entries = r.state.Runs[0], account.Budgets(), len(r.entries)
+	c.planning = c.run.Started.Sub(start).Seconds()
+	for _, t := range c.run.Summary().Targets {
+		if t.ContainedAfter != nil {
+			c.seconds = max(c.seconds, c.planning+*t.ContainedAfter)
+		}
+	}
+	for _, e := range r.entries {
+		if e.Type == incident.EntryCallIntent {
+			c.changed(data[incident.CallIntent](e))
+		}
+	}
+	return c
+}
+
+// watchHeap looks at the heap now and then.
+func (c *containment) watchHeap(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("Heap",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			if heapLooks.Add(1)%500 == 0 {
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				for peak := atomic.LoadUint64(&c.peakHeap); m.HeapAlloc > peak && !atomic.CompareAndSwapUint64(&c.peakHeap, peak, m.HeapAlloc); {
+					peak = atomic.LoadUint64(&c.peakHeap)
+				}
+			}
+			return next.HandleInitialize(ctx, in)
+		}), middleware.After)
+}
+
+var heapLooks atomic.Int64
+
+// changed counts a change on the bucket that it draws on.
+func (c *containment) changed(call incident.CallIntent) {
+	service := map[string]string{"ec2": "EC2", "autoscaling": "Auto Scaling", "iam": "IAM", "elasticloadbalancing": "Elastic Load Balancing v2"}[call.Service]
+	for _, b := range quota.Of(quota.Call{Service: service, Operation: call.Operation}) {
+		c.changes[b.Name]++
+	}
+}
+
+// allowed is the time in seconds that calls take by the bucket's budget alone.
+func allowed(b quota.Bucket, calls int) float64 {
+	return max(0, float64(calls-b.Burst)/b.PerSecond)
+}
+
+// bound is the longest that any bucket takes for its calls, and which.
+func (c *containment) bound(calls func(rehearsal.BudgetUse) int) (seconds float64, bucket string) {
+	for _, u := range c.uses {
+		if s := allowed(u.Bucket, calls(u)); s > seconds {
+			seconds, bucket = s, u.Name
+		}
+	}
+	return seconds, bucket
+}
+
+func madeCalls(u rehearsal.BudgetUse) int { return u.Calls }
+
+func (c *containment) report(out io.Writer) {
+	made, by := c.bound(madeCalls)
+	least, leastBy := c.bound(func(u rehearsal.BudgetUse) int { return c.changes[u.Name] })
+	fmt.Fprintf(out, "%d targets: %.1f simulated seconds until the last was contained, %.1f of them planning\n", len(c.run.Plan.Targets), c.seconds, c.planning)
+	fmt.Fprintf(out, "the budgets alone allow the calls that were made in %.1f s (%s): ratio %.2f\n", made, by, c.seconds/made)
+	fmt.Fprintf(out, "the budgets alone allow the changes, without a single read, in %.1f s (%s): ratio %.2f\n", least, leastBy, c.seconds/least)
+	fmt.Fprintf(out, "journal: %d entries; peak heap %d MiB\n", c.entries, c.peakHeap>>20)
+	for _, u := range c.uses {
+		fmt.Fprintf(out, "  %6d calls, %d refused  %s (%d, then %g a second; %.1f s)\n", u.Calls, u.Refused, u.Name, u.Burst, u.PerSecond, allowed(u.Bucket, u.Calls))
+	}
+}
+
+var fleetSize = flag.Int("fleet", 1000, "instances of BenchmarkContain1000")
+
+// BenchmarkContain1000 is the measure of many at once: docs/testing.md.
+func BenchmarkContain1000(b *testing.B) {
+	for b.Loop() {
+		c := containFleet(b, *fleetSize, 5)
+		c.report(os.Stdout)
+		made, _ := c.bound(madeCalls)
+		b.ReportMetric(c.seconds, "simulated-s")
+		b.ReportMetric(c.seconds/made, "ratio")
+	}
+}
+
+func TestAFleetIsContainedInTheTimeThatAWSAllows(t *testing.T) {
+	c := containFleet(t, 40, 5)
+	if c.run.Outcome != incident.OutcomeSucceeded || len(c.run.Plan.Targets) != 40 {
+		t.Errorf("%d targets: %s: %s", len(c.run.Plan.Targets), c.run.Outcome, c.run.Error)
+	}
+	for _, u := range c.uses {
+		if u.Refused > 0 {
+			t.Errorf("%d calls were throttled: %s", u.Refused, u.Name)
+		}
+	}
+	// A small fleet takes as long as the waiting for one instance (its connections
+	// drain, IAM comes round), the budgets' time, and that of steps which share
+	// something: they take turns (docs/testing.md).
+	alone := containFleet(t, 1, 1).seconds
+	if made, by := c.bound(madeCalls); c.seconds > alone+2*made {
+		t.Errorf("contained after %.1f s; the budgets alone take %.1f s (%s), one instance %.1f s", c.seconds, made, by, alone)
+	}
+	if t.Failed() || testing.Verbose() {
+		c.report(os.Stderr)
+	}
+}
