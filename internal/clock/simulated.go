@@ -124,8 +124,9 @@ func (c *Simulated) elect() {
 
 // patience is for how many quiet periods the clock stands still although
 // somebody in this process computes: that may be someone who is about to act,
-// whom a busy machine keeps waiting, or something that has nothing to do with the clock.
-const patience = 10
+// whom a busy machine keeps waiting, or something that has nothing to do with
+// the clock. The more wait on it, the likelier the first. Held: mu.
+func (c *Simulated) patience() int { return 1 + len(c.sleepers)/8 }
 
 // looks is how often a quiet period is looked at: who finds everyone idle at two looks need not wait for its end.
 const looks = 4
@@ -154,7 +155,7 @@ func (c *Simulated) watch(ctx context.Context, s *sleeper) {
 		if still++; seen != c.activity || c.busy > 0 {
 			still = 0
 		}
-		if still > patience*looks || still > 1 && idle() {
+		if still > c.patience()*looks || still > 1 && idle() {
 			c.advance(s.until)
 		}
 		seen = c.activity
