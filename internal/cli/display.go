@@ -188,7 +188,7 @@ func entryText(e incident.Entry, verbose bool) string {
 	case incident.EntryStepIntent:
 		return fmt.Sprintf("▶ %s: %d change(s)", who, len(data[incident.StepIntent](e).Proposal.Changes))
 	case incident.EntryStepOutcome:
-		return outcomeText(who, data[incident.StepOutcome](e))
+		return outcomeText(who, data[incident.StepOutcome](e), verbose)
 	case incident.EntryEvidence:
 		i := data[evidence.Item](e)
 		return fmt.Sprintf("  evidence %s: %s", i.ID, i.Location)
@@ -222,7 +222,7 @@ func entryText(e incident.Entry, verbose bool) string {
 	return ""
 }
 
-func outcomeText(who string, o incident.StepOutcome) string {
+func outcomeText(who string, o incident.StepOutcome, verbose bool) string {
 	symbol := map[incident.StepState]string{
 		incident.Succeeded: "✓", incident.Reverted: "↩", incident.Failed: "✗", incident.Skipped: "–", incident.Unknown: "?",
 	}[o.State]
@@ -237,7 +237,7 @@ func outcomeText(who string, o incident.StepOutcome) string {
 		text += "\n            " + seen
 	}
 	var cuts strings.Builder
-	writeCuts(&cuts, "            ", o.Verification.Cuts, false)
+	writeCuts(&cuts, "            ", o.Verification.Cuts, false, verbose)
 	if cuts.Len() > 0 {
 		text += "\n" + strings.TrimRight(cuts.String(), "\n")
 	}

@@ -192,7 +192,7 @@ func (m *stepOfMany) add(s incident.StepPlan) {
 		m.said.add("stays open: " + x.Path + " (" + x.Reason + ")")
 	}
 	for _, c := range openPaths(s.Proposal.Cuts) {
-		m.said.add("path: " + c.Path + "  " + cutWords(c, true))
+		m.said.add("path: " + c.Path + "  " + cutWords(c, true) + ": " + c.Reason)
 	}
 }
 
@@ -240,7 +240,7 @@ func printStep(g *globals, s incident.StepPlan) {
 	for _, n := range s.Proposal.Notes {
 		fmt.Fprintf(g.out, "      note: %s\n", n)
 	}
-	writeCuts(g.out, "      path: ", s.Proposal.Cuts, true)
+	writeCuts(g.out, "      path: ", s.Proposal.Cuts, true, g.verbose)
 	for _, x := range s.Proposal.Residual {
 		fmt.Fprintf(g.out, "      stays open: %s (%s)\n", x.Path, x.Reason)
 	}

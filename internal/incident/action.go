@@ -211,10 +211,14 @@ type Exposure struct {
 // Cut is what becomes of one path to or from the target: which measures bear on
 // it, and whether connections that are open now end too.
 type Cut struct {
-	Path     string   `json:"path"`
-	Measures []string `json:"measures"`
-	Cut      bool     `json:"cut"`
-	Reason   string   `json:"reason,omitempty"`
+	Path      string   `json:"path"`
+	Interface string   `json:"interface,omitempty"`
+	Kind      string   `json:"kind,omitempty"` // nat-gateway, other-subnet, …
+	Measures  []string `json:"measures"`
+	Cut       bool     `json:"cut"`
+	Reason    string   `json:"reason,omitempty"`
+	// Observed is what AWS shows after the cut that proves it.
+	Observed string `json:"observed,omitempty"`
 }
 
 // Result is what a step left behind.

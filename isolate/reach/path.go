@@ -112,6 +112,8 @@ type Choice struct {
 	// Reason: why it is not cut, why a narrower measure was not to be had (a full
 	// ACL, another account's), or what AWS does not document.
 	Reason string `json:"reason,omitempty"`
+	// Seen is what AWS shows after the cut that proves it; empty before.
+	Seen string `json:"seen,omitempty"`
 }
 
 // Deny is one pair of ACL entries, in and out.

@@ -59,7 +59,10 @@ func (n *Network) Observed(d Decision) ([]incident.Exposure, []incident.Cut) {
 }
 
 func (c Choice) cut() incident.Cut {
-	out := incident.Cut{Path: c.Path.String(), Measures: []string{}, Cut: c.Cut, Reason: c.Reason}
+	out := incident.Cut{
+		Path: c.Path.String(), Interface: c.Path.Interface, Kind: string(c.Path.Kind),
+		Measures: []string{}, Cut: c.Cut, Reason: c.Reason, Observed: c.Seen,
+	}
 	for _, m := range c.Measures {
 		out.Measures = append(out.Measures, string(m))
 	}
@@ -80,9 +83,10 @@ func (p Path) same(o Path) bool {
 // observe sets Cut by what is seen: the addresses of the path are gone, an ACL stops
 // both directions, or (where its flows were untracked) the groups do.
 func (n *Network) observe(c Choice, remotes []Deny) Choice {
+	missing := ""
 	if slices.Contains(c.Measures, RemoteACL) {
 		if open := n.undenied(c.Path, remotes); len(open) > 0 {
-			c.Reason = joinReasons("not observed: "+strings.Join(open, ", "), c.Reason)
+			missing = "not observed: " + strings.Join(open, ", ")
 		}
 	}
 	i := slices.IndexFunc(n.ways, func(w way) bool { return w.same(c.Path) })
@@ -102,23 +106,22 @@ func (n *Network) observe(c Choice, remotes []Deny) Choice {
 				seen = in.Reason + ", both ways"
 			}
 		case !c.Path.Tracked && !w.In.Open && !w.Out.Open:
-			seen = c.Reason
+			seen = "in, " + w.In.Reason + "; out, " + w.Out.Reason
 		case c.Cut:
 			stays = "not observed: " + still(in, out, w)
 		}
 	}
 	switch {
 	case c.Allowed:
-	case seen != "" && c.Cut:
-		c.Reason = joinReasons(c.Reason, "observed: "+seen)
-		if !c.Path.Tracked {
-			c.Reason = seen
-		}
 	case seen != "":
-		c.Cut, c.Reason = true, "observed: "+seen
+		if !c.Cut {
+			c.Reason = "" // it was why the path would not be cut
+		}
+		c.Cut, c.Seen = true, seen
 	case stays != "":
 		c.Cut, c.Reason = false, joinReasons(stays, c.Reason)
 	}
+	c.Reason = joinReasons(missing, c.Reason)
 	return c
 }
 
