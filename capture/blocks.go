@@ -24,7 +24,7 @@ const (
 	blocksPerPage = 10_000
 	// parallelBlocks are on their way at once, up to 1 MiB each. At 20 ms a block 20 would just
 	// do for the 1,000 a second that AWS allows for one snapshot; what is slower than that needs more.
-	parallelBlocks = 48
+	parallelBlocks = 40
 	// blockTries: a block whose bytes don't match its checksum is read again.
 	blockTries = 3
 	// readLimit is how long one request may take, and its block to come; patience is how long AWS

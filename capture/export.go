@@ -52,7 +52,7 @@ func (export) Spec() incident.Spec {
 			{Name: "incremental", Type: incident.Boolean, Default: true, Description: "where the case has an image of the volume already, store what has changed since"},
 			{Name: "whole_digest", Type: incident.String, Default: digestAuto, Enum: []string{digestAuto, digestAlways, digestNever},
 				Description: "SHA-256 of the raw disk: auto leaves it to fetch where hashing the holes would take longer than reading the data"},
-			{Name: "segment_bytes", Type: incident.Integer, Default: int64(diskimage.DefaultSegment), Description: "raw bytes in a segment of the image: a multiple of 524288, at most 128 GiB"},
+			{Name: "segment_bytes", Type: incident.Integer, Default: int64(diskimage.DefaultSegment), Description: "raw bytes in a segment of the image: a multiple of 524288, at most 96 GiB"},
 			{Name: "allow_unlocked", Type: incident.Boolean, Default: false, Description: "keep the evidence also where the store can't lock it"},
 		},
 		Outputs: []incident.Field{{Name: "images", Type: incident.Strings, Description: "IDs of the evidence items"}},

@@ -17,13 +17,13 @@ const (
 	// DefaultSegment is the raw range of a segment in bytes, MaxSegment what 10,000 parts can hold
 	// of data that does not compress.
 	DefaultSegment = 64 << 30
-	MaxSegment     = 128 << 30
+	MaxSegment     = 96 << 30
 	// PartBytes of a segment's object are sent at once, parallelParts side by
 	// side: one connection to S3 moves some 100 MB/s.
-	PartBytes, parallelParts = 16 << 20, 4
+	PartBytes, parallelParts = 12 << 20, 4
 	// listParts lie between two checkpoints: a process that dies has at most
-	// 512 MiB to read again, and an image of a TiB puts 2,000 records into the journal.
-	listParts = 32
+	// 480 MiB to read again, and an image of a TiB puts 2,000 records into the journal.
+	listParts = 40
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/bits"
+	"sync"
 )
 
 // Tree is a Merkle tree over the SHA-256 of each block of a disk, in order: RFC
@@ -22,7 +23,9 @@ type Tree struct {
 const maxTree = 40
 
 func leaf(sum [sha256.Size]byte) [sha256.Size]byte {
-	return sha256.Sum256(append([]byte{0}, sum[:]...))
+	var b [1 + sha256.Size]byte
+	copy(b[1:], sum[:])
+	return sha256.Sum256(b[:])
 }
 
 func node(left, right [sha256.Size]byte) [sha256.Size]byte {
@@ -57,15 +60,28 @@ var zeroBlock = sha256.Sum256(make([]byte, BlockBytes))
 // ZeroBlock is the SHA-256 of a block of zeros.
 func ZeroBlock() [sha256.Size]byte { return zeroBlock }
 
+// zeroRoots are the roots of the trees over 1, 2, 4, … blocks of zeros.
+var zeroRoots = sync.OnceValue(func() (roots [maxTree][sha256.Size]byte) {
+	roots[0] = leaf(zeroBlock)
+	for i := 1; i < maxTree; i++ {
+		roots[i] = node(roots[i-1], roots[i-1])
+	}
+	return roots
+})
+
 // AddZeros appends n blocks of zeros, a subtree at a time: a hole of any size
-// takes a few dozen hashes.
+// takes a few dozen hashes at most.
 func (t *Tree) AddZeros(n int64) {
+	if n <= 0 {
+		return
+	}
+	roots := zeroRoots()
 	for n > 0 {
-		root, size := leaf(zeroBlock), int64(1)
+		i, size := 0, int64(1)
 		for size*2 <= n && t.size&(size*2-1) == 0 {
-			root, size = node(root, root), size*2
+			i, size = i+1, size*2
 		}
-		t.push(root, size)
+		t.push(roots[i], size)
 		n -= size
 	}
 }
