@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -16,13 +17,21 @@ type limits struct {
 	clock incident.Clock
 
 	mu     sync.Mutex
-	bucket map[bucketKey]*rate.Limiter
+	bucket map[bucketKey]*bucket
+}
+
+// bucket is a budget in use. AWS may allow less than it publishes, or others use
+// the account too: the rate follows what AWS answers.
+type bucket struct {
+	*rate.Limiter
+	most    rate.Limit
+	lowered time.Time
 }
 
 type bucketKey struct{ account, region, name string }
 
 func newLimits(clock incident.Clock) *limits {
-	return &limits{clock: clock, bucket: make(map[bucketKey]*rate.Limiter)}
+	return &limits{clock: clock, bucket: make(map[bucketKey]*bucket)}
 }
 
 // turnOf is what a call waits for.
@@ -44,7 +53,7 @@ func (l *limits) wait(ctx context.Context, t turnOf) error {
 	return nil
 }
 
-func (l *limits) take(ctx context.Context, limiter *rate.Limiter) error {
+func (l *limits) take(ctx context.Context, limiter *bucket) error {
 	now := l.clock.Now()
 	r := limiter.ReserveN(now, 1)
 	delay := r.DelayFrom(now)
@@ -58,11 +67,39 @@ func (l *limits) take(ctx context.Context, limiter *rate.Limiter) error {
 	return nil
 }
 
-func (l *limits) limiter(key bucketKey, b quota.Bucket) *rate.Limiter {
+const (
+	// leastRate of a bucket is left however much AWS throttles, so that the end of it is noticed.
+	leastRate = 1.0 / 32
+	// A call that passes gives so much of the bucket's rate back.
+	rateStep = 1.0 / 200
+	// Calls that were under way together are throttled together: that counts once.
+	lowerEvery = time.Second
+)
+
+// answered adapts the rates to how AWS answered an attempt: halved where it was
+// throttled, and step by step back to what AWS publishes while calls pass.
+func (l *limits) answered(t turnOf, throttled bool) {
+	now := l.clock.Now()
+	for _, published := range quota.Of(t.call) {
+		b := l.limiter(bucketKey{t.account, t.region, published.Name}, published)
+		l.mu.Lock()
+		switch {
+		case !throttled && b.Limit() < b.most:
+			b.SetLimitAt(now, min(b.most, b.Limit()+b.most*rateStep))
+		case throttled && now.Sub(b.lowered) >= lowerEvery:
+			b.lowered = now
+			b.SetLimitAt(now, max(b.most*leastRate, b.Limit()/2))
+		}
+		l.mu.Unlock()
+	}
+}
+
+func (l *limits) limiter(key bucketKey, b quota.Bucket) *bucket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.bucket[key] == nil {
-		l.bucket[key] = rate.NewLimiter(rate.Limit(b.PerSecond), burst(b))
+		most := rate.Limit(b.PerSecond)
+		l.bucket[key] = &bucket{Limiter: rate.NewLimiter(most, burst(b)), most: most}
 	}
 	return l.bucket[key]
 }

@@ -122,3 +122,31 @@ func TestGivingUpTakesNothingFromTheBudget(t *testing.T) {
 		t.Errorf("waited %s, %v", store.Load().Sub(before), err)
 	}
 }
+
+func TestTheRateFollowsWhatAWSThrottles(t *testing.T) {
+	store := &memory{now: start}
+	l := newLimits(jumping{store})
+	turn := turnOf{account: "1", region: "r", call: quota.Call{Service: "EBS", Operation: "GetSnapshotBlock"}}
+	published := quota.Of(turn.call)[0]
+	b := l.limiter(bucketKey{"1", "r", published.Name}, published)
+	answered := func(throttled bool) { l.answered(turn, throttled) }
+	for range 40 { // that were under way together
+		answered(true)
+	}
+	if b.Limit() != b.most/2 {
+		t.Errorf("throttled at once: %v of %v", b.Limit(), b.most)
+	}
+	for range 20 {
+		store.Advance(store.Load().Add(time.Minute))
+		answered(true)
+	}
+	if least := b.Limit(); least <= 0 || least > b.most/20 {
+		t.Errorf("throttled again and again: %v of %v", least, b.most)
+	}
+	for range 400 {
+		answered(false)
+	}
+	if b.Limit() != b.most {
+		t.Errorf("it passes again: %v of %v", b.Limit(), b.most)
+	}
+}

@@ -84,8 +84,13 @@ func (p *pacer) HandleFinalize(ctx context.Context, in middleware.FinalizeInput,
 	}
 	out, meta, err = next.HandleFinalize(ctx, in)
 	call.last = err
+	p.limits.answered(call.turn, isThrottle(err))
 	return out, meta, err
 }
+
+var throttles = retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}
+
+func isThrottle(err error) bool { return throttles.IsErrorThrottle(err) == aws.TrueTernary }
 
 // abandonedError: the caller gave up between two attempts.
 type abandonedError struct {

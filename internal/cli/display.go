@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -22,14 +23,22 @@ type display struct {
 	mu      sync.Mutex
 	next    uint64           // first entry not shown yet
 	tenths  map[string]int64 // tenths shown, by step and what
-	targets int              // of the run
+	began   map[string]begun // of long work, by the same
+	clock   incident.Clock
+	targets int // of the run
 	steps   int
 	settled int // steps, of which so many were said
 	said    int
 }
 
-func newDisplay(g *globals, j *journal.Journal, p incident.Plan) *display {
-	return &display{g: g, j: j, next: j.Len(), tenths: make(map[string]int64), targets: len(p.Targets), steps: len(p.Steps)}
+// begun is when long work was first heard of, and what was done of it then.
+type begun struct {
+	at   time.Time
+	done int64
+}
+
+func newDisplay(g *globals, j *journal.Journal, p incident.Plan, clock incident.Clock) *display {
+	return &display{g: g, j: j, clock: clock, next: j.Len(), tenths: make(map[string]int64), began: make(map[string]begun), targets: len(p.Targets), steps: len(p.Steps)}
 }
 
 // follow shows entries from a number on until ctx ends.
@@ -115,12 +124,19 @@ func (d *display) progress(p incident.Progress) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := p.Step + "\x00" + p.Target + "\x00" + p.What
+	if _, ok := d.began[key]; !ok {
+		d.began[key] = begun{d.clock.Now(), p.Done}
+	}
 	tenth := p.Done * 10 / p.Total
 	if last, ok := d.tenths[key]; ok && last >= tenth {
 		return
 	}
 	d.tenths[key] = tenth
-	fmt.Fprintf(d.g.err, "          %s: %s, %s of %s\n", p.Step, p.What, amount(p.Done, p.Unit), amount(p.Total, p.Unit))
+	line := fmt.Sprintf("          %s: %s, %s of %s", p.Step, p.What, amount(p.Done, p.Unit), amount(p.Total, p.Unit))
+	if b := d.began[key]; p.Unit == "bytes" {
+		line += pace(p.Done-b.done, d.clock.Now().Sub(b.at), p.Total-p.Done)
+	}
+	fmt.Fprintln(d.g.err, line)
 }
 
 // amount writes bytes in binary units (IEC 80000-13) and the rest as it is.

@@ -94,7 +94,7 @@ func newEvidenceFetch(g *globals) *cobra.Command {
 }
 
 func (h *heldItem) fetch(ctx context.Context, out string) error {
-	content, err := fetch(ctx, h.store, h.item, out)
+	content, err := fetch(ctx, h.store, h.item, out, newMeter(h.w.g, h.w.clock, "fetching "+h.item.ID).show)
 	if err != nil {
 		return fmt.Errorf("item %s: %w", h.item.ID, err)
 	}
@@ -112,14 +112,17 @@ func (h *heldItem) fetch(ctx context.Context, out string) error {
 
 // fetch writes the item's content to a new file, checks it and returns its SHA-256. A
 // file that fails the check, or does not fit, is removed.
-func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string) (sha string, err error) {
+func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string, progress func(done, total int64)) (sha string, err error) {
 	if item.Kind == evidence.KindDiskImage {
 		// Its indexes are read and checked before there is a file.
 		image, err := diskimage.Open(ctx, s, evidence.Ref{Key: item.Key, Version: item.Version, SHA256: item.SHA256, Bytes: item.Bytes})
 		if err != nil {
 			return "", err
 		}
-		return newFile(out, func(f *os.File) (string, error) { return image.Restore(ctx, f, nil) })
+		total := image.Image().Blocks * evidence.BlockBytes
+		return newFile(out, func(f *os.File) (string, error) {
+			return image.Restore(ctx, f, func(blocks int64) { progress(min(blocks*evidence.BlockBytes, total), total) })
+		})
 	}
 	stored, err := s.Get(ctx, item.Key, item.Version)
 	if err != nil {

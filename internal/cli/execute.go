@@ -45,7 +45,7 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 	runCtx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
 	desk := newApprovalDesk(x.w.g, x.waits)
-	shown := newDisplay(x.w.g, x.j, x.plan)
+	shown := newDisplay(x.w.g, x.j, x.plan, x.w.clock)
 	if x.w.g.output == "text" && !x.w.g.quiet {
 		sayRehearsal(x.w.g.err, x.j.Case())
 	}

@@ -38,9 +38,15 @@ func (m *meter) show(done, total int64) {
 	}
 	m.tenth = tenth
 	line := fmt.Sprintf("%s: %s of %s", m.what, amount(done, "bytes"), amount(total, "bytes"))
-	if took := m.clock.Now().Sub(m.start); took >= time.Second && done < total {
-		left := time.Duration(float64(took) / float64(done) * float64(total-done))
-		line += fmt.Sprintf(", %.1f MB/s, about %s left", float64(done)/took.Seconds()/1e6, left.Round(time.Second))
+	fmt.Fprintln(m.g.err, line+pace(done, m.clock.Now().Sub(m.start), total-done))
+}
+
+// pace is how fast bytes move and how long those that are left will take; empty
+// where too little has been seen, or nothing is left.
+func pace(moved int64, took time.Duration, left int64) string {
+	if took < time.Second || moved <= 0 || left <= 0 {
+		return ""
 	}
-	fmt.Fprintln(m.g.err, line)
+	still := time.Duration(float64(took) / float64(moved) * float64(left))
+	return fmt.Sprintf(", %.1f MB/s, about %s left", float64(moved)/took.Seconds()/1e6, still.Round(time.Second))
 }

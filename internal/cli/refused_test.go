@@ -139,7 +139,7 @@ func TestASucceededRunWhoseJournalDoesNotVerifyIsNoSuccess(t *testing.T) {
 	o.must(os.WriteFile(filepath.Join(j.Dir(), journal.CheckpointFile), []byte("forged"), 0o600))
 
 	x := &execution{w: o.w, j: j, run: "r1"}
-	err = x.conclude(t.Context(), incident.OutcomeSucceeded, nil, newDisplay(o.w.g, j, x.plan))
+	err = x.conclude(t.Context(), incident.OutcomeSucceeded, nil, newDisplay(o.w.g, j, x.plan, o.w.clock))
 	if code := exitCode(err); code != exitVerify {
 		t.Errorf("exit code %d: %v", code, err)
 	}
