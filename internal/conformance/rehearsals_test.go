@@ -62,6 +62,7 @@ var toRehearse = []rehearsal{
 	{name: "contain, of an instance that reaches other networks", playbook: "contain", before: joinTransit},
 	{name: "an access key", playbook: "testdata/access-key.yaml", found: stolenKey},
 	{name: "capture", playbook: "capture"},
+	{name: "capture, then what has changed since", playbook: "testdata/captured-twice.yaml"},
 	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
 	{name: "capture, without a lock", playbook: "capture", inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
 }
