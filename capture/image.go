@@ -171,6 +171,10 @@ func (a image) Verify(ctx context.Context, req incident.Request, _ incident.Prop
 		}
 		return v, &incident.NotVerifiedError{Resource: id, Want: "pending or available", Got: got}
 	}
+	// enabled-with-cooldown, enabled-without-cooldown or disabled (AWS CLI reference, enable-image-deregistration-protection).
+	if got := aws.ToString(img.DeregistrationProtection); !strings.HasPrefix(got, "enabled") {
+		return v, &incident.NotVerifiedError{Resource: id, Want: "protected from deregistration", Got: fmt.Sprintf("%q", got)}
+	}
 	v.Observed = []string{fmt.Sprintf("%s: %s, deregistration protection %s", id, img.State, aws.ToString(img.DeregistrationProtection))}
 	return v, nil
 }

@@ -20,16 +20,21 @@ import (
 // snapshots takes all volumes at one point in time and locks what it took.
 type snapshots struct{ configs Configs }
 
+// lockInputs are those of every action that locks snapshots.
+func lockInputs() []incident.Field {
+	return []incident.Field{
+		{Name: "lock_mode", Type: incident.String, Default: "governance", Enum: []string{"governance", "compliance", "none"},
+			Description: "compliance: nobody can lift the lock, at once and without a cooling-off period"},
+		{Name: "lock_days", Type: incident.Integer, Default: 30, Description: "days of the lock, 1 to 36500, from the snapshot's completion"},
+	}
+}
+
 func (snapshots) Spec() incident.Spec {
 	return incident.Spec{
 		Name:    "capture.snapshots",
 		Summary: "Snapshots of all volumes at one point in time, locked against deletion",
 		Impact:  incident.Irreversible, // in compliance mode; otherwise additive
-		Inputs: []incident.Field{
-			{Name: "lock_mode", Type: incident.String, Default: "governance", Enum: []string{"governance", "compliance", "none"},
-				Description: "compliance: nobody can lift the lock, at once and without a cooling-off period"},
-			{Name: "lock_days", Type: incident.Integer, Default: 30, Description: "days of the lock, 1 to 36500, from the snapshot's completion"},
-		},
+		Inputs:  lockInputs(),
 		Outputs: []incident.Field{{Name: "snapshots", Type: incident.Strings, Description: "snapshot IDs, the root volume's first"}},
 		Permissions: []string{
 			"ec2:DescribeInstances", "ec2:DescribeInstanceTypes", "ec2:DescribeVolumes", "ec2:DescribeSnapshots", "ec2:DescribeLockedSnapshots",
@@ -54,6 +59,18 @@ func (in snapshotInputs) String() string {
 	return fmt.Sprintf("locked in %s mode for %d days", in.LockMode, in.LockDays)
 }
 
+func (in snapshotInputs) check() error {
+	// LockSnapshot takes 1 to 36,500 days (API reference, LockSnapshot).
+	if in.locked() && (in.LockDays < 1 || in.LockDays > 36500) {
+		return fmt.Errorf("input lock_days: %d is not between 1 and 36500", in.LockDays)
+	}
+	return nil
+}
+
+func (in snapshotInputs) complianceNote() string {
+	return fmt.Sprintf("compliance: nobody, the account's root user included, can delete these snapshots for %d days; they are paid for as long", in.LockDays)
+}
+
 // volume of the instance, as planned.
 type volume struct {
 	ID     string `json:"id"`
@@ -66,9 +83,8 @@ func (a snapshots) Plan(ctx context.Context, req incident.Request) (incident.Pro
 	if err := req.Decode(&in); err != nil {
 		return incident.Proposal{}, err
 	}
-	// LockSnapshot takes 1 to 36,500 days (API reference, LockSnapshot).
-	if in.locked() && (in.LockDays < 1 || in.LockDays > 36500) {
-		return incident.Proposal{}, fmt.Errorf("input lock_days: %d is not between 1 and 36500", in.LockDays)
+	if err := in.check(); err != nil {
+		return incident.Proposal{}, err
 	}
 	client, err := a.client(ctx, req)
 	if err != nil {
@@ -81,7 +97,7 @@ func (a snapshots) Plan(ctx context.Context, req incident.Request) (incident.Pro
 	p := incident.Proposal{Impact: incident.Additive, Notes: notes}
 	if in.LockMode == "compliance" {
 		p.Impact = incident.Irreversible
-		p.Notes = append(p.Notes, fmt.Sprintf("compliance: nobody, the account's root user included, can delete these snapshots for %d days; they are paid for as long", in.LockDays))
+		p.Notes = append(p.Notes, in.complianceNote())
 	}
 	for _, v := range vols {
 		p.Changes = append(p.Changes, incident.Change{
@@ -186,7 +202,7 @@ func (a snapshots) Apply(ctx context.Context, req incident.Request, p incident.P
 		return incident.Result{}, err
 	}
 	sortByVolume(taken, vols)
-	locks, err := a.lock(ctx, client, req, in, taken)
+	locks, err := lockSnapshots(ctx, client, req, in, taken)
 	if err != nil {
 		return incident.Result{}, err
 	}
@@ -272,8 +288,8 @@ func idsOf(all []types.Snapshot) []string {
 	return ids
 }
 
-// lock locks what is not locked yet, pending or not, and returns when each lock ends.
-func (a snapshots) lock(ctx context.Context, client *ec2.Client, req incident.Request, in snapshotInputs, taken []types.Snapshot) (map[string]time.Time, error) {
+// lockSnapshots locks what is not locked yet, pending or not, and returns when each lock ends.
+func lockSnapshots(ctx context.Context, client *ec2.Client, req incident.Request, in snapshotInputs, taken []types.Snapshot) (map[string]time.Time, error) {
 	if !in.locked() {
 		return nil, nil
 	}
@@ -343,11 +359,9 @@ func (a snapshots) Verify(ctx context.Context, req incident.Request, p incident.
 	if err != nil {
 		return v, err
 	}
-	var locks map[string]types.LockedSnapshotsInfo
-	if in.locked() {
-		if locks, err = locksOf(ctx, client, ids); err != nil {
-			return v, err
-		}
+	locks, err := verifyLocks(ctx, client, in, ids)
+	if err != nil {
+		return v, err
 	}
 	for _, vol := range vols {
 		if !slices.ContainsFunc(all, func(s types.Snapshot) bool { return aws.ToString(s.VolumeId) == vol.ID }) {
@@ -359,15 +373,30 @@ func (a snapshots) Verify(ctx context.Context, req incident.Request, p incident.
 		if s.State == types.SnapshotStateError {
 			return v, &incident.NotVerifiedError{Resource: id, Want: "pending or completed", Got: "error: " + aws.ToString(s.StateMessage)}
 		}
-		lock := "not locked"
-		if in.locked() {
-			l := locks[id]
-			if !holds(l.LockState, in.LockMode) {
-				return v, &incident.NotVerifiedError{Resource: id, Want: "a lock in " + in.LockMode + " mode", Got: fmt.Sprintf("%q", l.LockState)}
-			}
-			lock = fmt.Sprintf("locked (%s) until %s", l.LockState, aws.ToTime(l.LockExpiresOn).UTC().Format(time.RFC3339))
-		}
-		v.Observed = append(v.Observed, fmt.Sprintf("%s of %s: %s, %s", id, aws.ToString(s.VolumeId), s.State, lock))
+		v.Observed = append(v.Observed, fmt.Sprintf("%s of %s: %s, %s", id, aws.ToString(s.VolumeId), s.State, locks[id]))
 	}
 	return v, nil
+}
+
+// verifyLocks tells of each snapshot how it is locked, and fails where one is not as it was asked for.
+func verifyLocks(ctx context.Context, client *ec2.Client, in snapshotInputs, ids []string) (map[string]string, error) {
+	shown := make(map[string]string)
+	if !in.locked() {
+		for _, id := range ids {
+			shown[id] = "not locked"
+		}
+		return shown, nil
+	}
+	locks, err := locksOf(ctx, client, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		l := locks[id]
+		if !holds(l.LockState, in.LockMode) {
+			return nil, &incident.NotVerifiedError{Resource: id, Want: "a lock in " + in.LockMode + " mode", Got: fmt.Sprintf("%q", l.LockState)}
+		}
+		shown[id] = fmt.Sprintf("locked (%s) until %s", l.LockState, aws.ToTime(l.LockExpiresOn).UTC().Format(time.RFC3339))
+	}
+	return shown, nil
 }
