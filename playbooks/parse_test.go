@@ -31,7 +31,7 @@ func TestWhatIsWrongIsReportedWithItsLine(t *testing.T) {
 		{"name", "name: My Playbook\ntitle: t\nsteps: [{id: a, action: isolate.protect}]\n", []string{`1:7: name "My Playbook" must be`}},
 		{"number for text", "name: p\ntitle: 12\nsteps: [{id: a, action: isolate.protect}]\n", []string{`2:8: title must be text, not "12": put it in quotes`}},
 		{"no steps", head + "steps: []\n", []string{"3:8: a playbook needs at least one step"}},
-		{"unknown action", head + "steps:\n- id: a\n  action: isolate.netwrk\n", []string{`5:11: there is no action "isolate.netwrk"; there are capture.export, `}},
+		{"unknown action", head + "steps:\n- id: a\n  action: isolate.netwrk\n", []string{`5:11: there is no action "isolate.netwrk"; there are capture.copy-snapshots, `}},
 		{"unknown step field", head + "steps:\n- id: a\n  action: isolate.protect\n  retries: 3\n", []string{`6:3: step a has no field "retries"`}},
 		{"step without action", head + "steps:\n- id: a\n", []string{"4:3: step a has no action"}},
 		{"step without id", head + "steps:\n- action: isolate.protect\n", []string{"4:3: a step has no id"}},

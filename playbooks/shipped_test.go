@@ -46,7 +46,7 @@ func TestNothingSlowStandsBeforeTheCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := stepsBefore(pb, "isolate.network")
-		for _, slow := range []string{"capture.image", "capture.export", "cleanroom.launch"} {
+		for _, slow := range []string{"capture.copy-snapshots", "capture.image", "capture.export", "cleanroom.launch"} {
 			if before[slow] {
 				t.Errorf("%s: %s ends before the network is cut", name, slow)
 			}

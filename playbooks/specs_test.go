@@ -43,6 +43,14 @@ var testSpecs = []incident.Spec{
 		{Name: "lock_mode", Type: incident.String, Enum: []string{"governance", "compliance", "none"}, Default: "governance"},
 		{Name: "lock_days", Type: incident.Integer, Default: 30},
 	}, Outputs: []incident.Field{{Name: "snapshots", Type: incident.Strings}}},
+	{Name: "capture.copy-snapshots", Impact: incident.Irreversible, Inputs: []incident.Field{
+		{Name: "snapshots", Type: incident.Strings, Required: true, Late: true},
+		{Name: "kms_key", Type: incident.String, Required: true},
+		{Name: "account", Type: incident.String, Default: ""},
+		{Name: "through_key", Type: incident.String, Default: ""},
+		{Name: "lock_mode", Type: incident.String, Enum: []string{"governance", "compliance", "none"}, Default: "governance"},
+		{Name: "lock_days", Type: incident.Integer, Default: 30},
+	}, Outputs: []incident.Field{{Name: "copies", Type: incident.Strings}}},
 	{Name: "capture.image", Impact: incident.Additive, Outputs: []incident.Field{{Name: "image", Type: incident.String}}},
 	{Name: "capture.export", Impact: incident.Additive, Inputs: []incident.Field{
 		{Name: "snapshots", Type: incident.Strings, Required: true},

@@ -111,8 +111,13 @@ func (a *Access) config(ctx context.Context, account, region string) (aws.Config
 	pace := &pacer{limits: a.limits, clock: a.opts.Clock, backoff: backoff}
 	cfg.APIOptions = append(cfg.APIOptions,
 		awsmiddleware.AddUserAgentKeyValue("cordon", a.opts.Version),
-		func(s *middleware.Stack) error { return s.Initialize.Add(rec, middleware.After) },
-		func(s *middleware.Stack) error { return s.Finalize.Insert(pace, "Retry", middleware.After) },
+		func(s *middleware.Stack) error {
+			// The SDK presigns some requests (CopySnapshot) to put the URL into the one that it sends: only that is a call.
+			if _, presigned := s.Initialize.Get("AsIsPresigningMiddleware"); presigned {
+				return nil
+			}
+			return errors.Join(s.Initialize.Add(rec, middleware.After), s.Finalize.Insert(pace, "Retry", middleware.After))
+		},
 	)
 	if a.opts.Case != "" {
 		cfg.APIOptions = append(cfg.APIOptions, awsmiddleware.AddUserAgentKeyValue("case", a.opts.Case))

@@ -86,3 +86,36 @@ func TestInARehearsalRefusalsAreExplained(t *testing.T) {
 		t.Errorf("expired: %v, hint %q", err, hintOf(err))
 	}
 }
+
+// The SDK presigns a copy before it sends it: a second CopySnapshot that never left must not be in the journal.
+func TestARequestThatIsOnlyPresignedIsNoCall(t *testing.T) {
+	account, a, l, target := rehearse(t)
+	cfg, err := a.Config(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ec2.NewFromConfig(cfg)
+	volumes, err := client.DescribeVolumes(t.Context(), &ec2.DescribeVolumesInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := client.CreateSnapshot(t.Context(), &ec2.CreateSnapshotInput{VolumeId: volumes.Volumes[0].VolumeId})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := account.Clock().Sleep(t.Context(), 5*time.Minute); err != nil { // until it is completed
+		t.Fatal(err)
+	}
+	if _, err := client.CopySnapshot(t.Context(), &ec2.CopySnapshotInput{SourceRegion: &target.Region, SourceSnapshotId: snap.SnapshotId}); err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	for _, e := range l.entries() {
+		if intent, ok := e.Data.(incident.CallIntent); ok {
+			calls = append(calls, intent.Operation)
+		}
+	}
+	if got := strings.Join(calls, " "); got != "CreateSnapshot CopySnapshot" {
+		t.Errorf("journaled: %s", got)
+	}
+}

@@ -120,12 +120,14 @@ var a, b = &ec2.LockSnapshotInput{}, []any{elb.RegisterTargetsInput{Targets: nil
 }
 
 // authorizes are the IAM actions that are named otherwise than the operation
-// that they allow ("Service Authorization Reference", Amazon S3 and IAM).
+// that they allow ("Service Authorization Reference", Amazon S3, IAM and AWS KMS).
 var authorizes = map[string]string{
 	"iam:PassRole":                        "", // none of its own: asked for where a role is handed on
 	"tiros:CreateQuery":                   "", // these three are asked of whoever starts an analysis
 	"tiros:GetQueryAnswer":                "",
 	"tiros:GetQueryExplanation":           "",
+	"kms:ReEncryptFrom":                   "ReEncrypt", // of the key that it is taken from, and of the one that it goes to
+	"kms:ReEncryptTo":                     "ReEncrypt",
 	"s3:GetBucketObjectLockConfiguration": "GetObjectLockConfiguration",
 	"s3:GetBucketPublicAccessBlock":       "GetPublicAccessBlock",
 	"s3:GetObjectVersion":                 "GetObject", // with a version

@@ -23,6 +23,7 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"golang.org/x/sync/errgroup"
 
 	simulated "github.com/cordon-ir/cordon/internal/rehearsal"
@@ -63,6 +64,10 @@ var toRehearse = []rehearsal{
 	{name: "an access key", playbook: "testdata/access-key.yaml", found: stolenKey},
 	{name: "capture", playbook: "capture"},
 	{name: "capture, then what has changed since", playbook: "testdata/captured-twice.yaml"},
+	{
+		name: "capture, with copies under another key", playbook: "capture", before: makeEvidenceKey,
+		inputs: []string{"export=false", "image=false", "copy_kms_key=alias/evidence"},
+	},
 	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
 	{name: "capture, without a lock", playbook: "capture", inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
 }
@@ -196,6 +201,18 @@ func leaveGroup(account *simulated.Account) error {
 	_, err = classic.RegisterInstancesWithLoadBalancer(ctx, &elb.RegisterInstancesWithLoadBalancerInput{
 		LoadBalancerName: found.LoadBalancerDescriptions[0].LoadBalancerName, Instances: []elbtypes.Instance{{InstanceId: &alert.Instance}},
 	})
+	return err
+}
+
+// makeEvidenceKey gives the account a key for what is kept, alias/evidence.
+func makeEvidenceKey(account *simulated.Account) error {
+	ctx := context.Background()
+	client := kms.NewFromConfig(account.Config(account.Alert().Region))
+	made, err := client.CreateKey(ctx, &kms.CreateKeyInput{Description: aws.String("evidence")})
+	if err != nil {
+		return err
+	}
+	_, err = client.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/evidence"), TargetKeyId: made.KeyMetadata.KeyId})
 	return err
 }
 
