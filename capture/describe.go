@@ -61,6 +61,15 @@ type role struct {
 	Name     string                    `json:"name"`
 	Inline   map[string]string         `json:"inline_policies"` // name to document
 	Attached []iamtypes.AttachedPolicy `json:"attached_policies"`
+	// Own are the attached policies that are the account's own, by ARN. AWS's are
+	// public, and are told by their names.
+	Own map[string]managedPolicy `json:"customer_managed_policies"`
+}
+
+type managedPolicy struct {
+	Version  string    `json:"version"`
+	Created  time.Time `json:"created"` // the version
+	Document string    `json:"document"`
 }
 
 type targetGroup struct {
@@ -250,7 +259,7 @@ func (d *describer) profile(ctx context.Context) error {
 }
 
 func (d *describer) role(ctx context.Context, name string) (role, error) {
-	r := role{Name: name, Inline: map[string]string{}}
+	r := role{Name: name, Inline: map[string]string{}, Own: map[string]managedPolicy{}}
 	for pages := iam.NewListRolePoliciesPaginator(d.iam, &iam.ListRolePoliciesInput{RoleName: &name}); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -274,7 +283,33 @@ func (d *describer) role(ctx context.Context, name string) (role, error) {
 		}
 		r.Attached = append(r.Attached, page.AttachedPolicies...)
 	}
+	for _, a := range r.Attached {
+		policy := aws.ToString(a.PolicyArn)
+		if strings.Contains(policy, ":iam::aws:policy/") {
+			continue
+		}
+		own, err := d.managed(ctx, policy)
+		if err != nil {
+			return r, fmt.Errorf("policy %s: %w", policy, err)
+		}
+		r.Own[policy] = own
+	}
 	return r, nil
+}
+
+// managed reads the version of a policy that is in force.
+func (d *describer) managed(ctx context.Context, policy string) (managedPolicy, error) {
+	p, err := d.iam.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &policy})
+	if err != nil {
+		return managedPolicy{}, err
+	}
+	out, err := d.iam.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &policy, VersionId: p.Policy.DefaultVersionId})
+	if err != nil {
+		return managedPolicy{}, err
+	}
+	v := out.PolicyVersion
+	document, err := url.PathUnescape(aws.ToString(v.Document))
+	return managedPolicy{Version: aws.ToString(v.VersionId), Created: aws.ToTime(v.CreateDate).UTC(), Document: document}, err
 }
 
 func (d *describer) autoScaling(ctx context.Context) error {

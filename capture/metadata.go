@@ -40,7 +40,7 @@ func (metadata) Spec() incident.Spec {
 			"autoscaling:DescribeAutoScalingInstances", "autoscaling:DescribeAutoScalingGroups",
 			"elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
 			"elasticloadbalancing:DescribeLoadBalancers",
-			"iam:GetInstanceProfile", "iam:ListRolePolicies", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
+			"iam:GetInstanceProfile", "iam:ListRolePolicies", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:GetPolicy", "iam:GetPolicyVersion",
 		}, storePermissions...),
 		Example: "- id: metadata\n  action: capture.metadata\n",
 		Timeout: 5 * time.Minute,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -141,5 +144,43 @@ func TestAScreenshotIsTriedTwiceAndNotWaitedForLonger(t *testing.T) {
 		if noted := strings.Contains(strings.Join(v.Observed, "\n"), "screenshot not captured"); noted == captured {
 			t.Errorf("refused %d times: observed %q", failed, v.Observed)
 		}
+	}
+}
+
+func TestMetadataHoldsTheAccountsOwnPoliciesOfTheRole(t *testing.T) {
+	b := newBench(t)
+	client := iam.NewFromConfig(b.account.Config(b.target.Region))
+	const document = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::example/100% of it/*"}]}`
+	made, err := client.CreatePolicy(t.Context(), &iam.CreatePolicyInput{PolicyName: aws.String("reads-the-shop"), PolicyDocument: aws.String(document)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Roles []struct {
+			Name string
+			Own  map[string]struct{ Version, Document string } `json:"customer_managed_policies"`
+		} `json:"roles"`
+		Gaps []string `json:"gaps"`
+	}
+	roles, err := client.ListRoles(t.Context(), &iam.ListRolesInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range roles.Roles { // the instance's is one of them
+		_, err := client.AttachRolePolicy(t.Context(), &iam.AttachRolePolicyInput{RoleName: r.RoleName, PolicyArn: made.Policy.Arn})
+		var kept *iamtypes.UnmodifiableEntityException
+		if err != nil && !errors.As(err, &kept) {
+			t.Fatal(err)
+		}
+	}
+	r, _ := b.run("capture.metadata", false, nil)
+	if err := json.Unmarshal(b.bytes(b.item(r.Outputs["items"].([]string)[0])), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if len(doc.Gaps) != 0 || len(doc.Roles) != 1 || len(doc.Roles[0].Own) != 1 {
+		t.Fatalf("got %+v", doc)
+	}
+	if got := doc.Roles[0].Own[*made.Policy.Arn]; got.Version != "v1" || got.Document != document {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -17,6 +17,7 @@ func serviceScenarios() []scenario {
 		{"roles", roles},
 		{"role policies", rolePolicies},
 		{"managed policies", managedPolicies},
+		{"the account's own policies", ownPolicies},
 		{"users and access keys", users},
 		{"instance profiles", instanceProfiles},
 		{"keys", keys},
@@ -117,6 +118,21 @@ func managedPolicies(l *lane) {
 	do(l, l.iam.ListAttachedRolePolicies, &iam.ListAttachedRolePoliciesInput{RoleName: role})
 	do(l, l.iam.DetachRolePolicy, &iam.DetachRolePolicyInput{RoleName: role, PolicyArn: managed})
 	do(l, l.iam.DetachRolePolicy, &iam.DetachRolePolicyInput{RoleName: role, PolicyArn: managed})
+}
+
+func ownPolicies(l *lane) {
+	role := aws.String("diff-own")
+	newRole(l, *role)
+	document := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}`
+	own := must(l, l.iam.CreatePolicy, &iam.CreatePolicyInput{PolicyName: aws.String("diff-own"), PolicyDocument: &document}).Policy.Arn
+	do(l, l.iam.CreatePolicy, &iam.CreatePolicyInput{PolicyName: aws.String("diff-own"), PolicyDocument: &document})
+	do(l, l.iam.CreatePolicy, &iam.CreatePolicyInput{PolicyName: aws.String("diff-broken"), PolicyDocument: aws.String("{")})
+	do(l, l.iam.AttachRolePolicy, &iam.AttachRolePolicyInput{RoleName: role, PolicyArn: own})
+	do(l, l.iam.ListAttachedRolePolicies, &iam.ListAttachedRolePoliciesInput{RoleName: role})
+	do(l, l.iam.GetPolicy, &iam.GetPolicyInput{PolicyArn: own})
+	do(l, l.iam.GetPolicyVersion, &iam.GetPolicyVersionInput{PolicyArn: own, VersionId: aws.String("v1")})
+	do(l, l.iam.GetPolicyVersion, &iam.GetPolicyVersionInput{PolicyArn: own, VersionId: aws.String("v9")})
+	do(l, l.iam.DetachRolePolicy, &iam.DetachRolePolicyInput{RoleName: role, PolicyArn: own})
 }
 
 func instanceProfiles(l *lane) {

@@ -69,7 +69,7 @@ var toRehearse = []rehearsal{
 		inputs: []string{"export=false", "image=false", "copy_kms_key=alias/evidence"},
 	},
 	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
-	{name: "capture, without a lock", playbook: "capture", inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
+	{name: "capture, without a lock", playbook: "capture", before: attachOwnPolicy, inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
 }
 
 // rehearsals are the runs of toRehearse, once for the whole suite.
@@ -201,6 +201,31 @@ func leaveGroup(account *simulated.Account) error {
 	_, err = classic.RegisterInstancesWithLoadBalancer(ctx, &elb.RegisterInstancesWithLoadBalancerInput{
 		LoadBalancerName: found.LoadBalancerDescriptions[0].LoadBalancerName, Instances: []elbtypes.Instance{{InstanceId: &alert.Instance}},
 	})
+	return err
+}
+
+// attachOwnPolicy gives the instance's role a policy that is the account's own.
+func attachOwnPolicy(account *simulated.Account) error {
+	ctx := context.Background()
+	cfg := account.Config(account.Alert().Region)
+	found, err := ec2.NewFromConfig(cfg).DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{account.Alert().Instance}})
+	if err != nil {
+		return err
+	}
+	client := iam.NewFromConfig(cfg)
+	arn := *found.Reservations[0].Instances[0].IamInstanceProfile.Arn
+	profile, err := client.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: aws.String(arn[strings.LastIndexByte(arn, '/')+1:])})
+	if err != nil {
+		return err
+	}
+	made, err := client.CreatePolicy(ctx, &iam.CreatePolicyInput{
+		PolicyName:     aws.String("reads-the-shop"),
+		PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::shop/*"}]}`),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = client.AttachRolePolicy(ctx, &iam.AttachRolePolicyInput{RoleName: profile.InstanceProfile.Roles[0].RoleName, PolicyArn: made.Policy.Arn})
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 type iamState struct {
 	Roles    map[string]*role            `json:"roles,omitempty"`
 	Profiles map[string]*instanceProfile `json:"profiles,omitempty"`
+	Policies map[string]*managedPolicy   `json:"policies,omitempty"` // by ARN
 	Users    map[string]*iamUser         `json:"users,omitempty"`
 	Keys     []*accessKey                `json:"keys,omitempty"`
 }
@@ -56,6 +57,7 @@ func (ops operations) iam() {
 	on(ops, iamGetInstanceProfile)
 	on(ops, iamListInstanceProfiles)
 	on(ops, iamListInstanceProfilesForRole)
+	ops.iamManagedPolicies()
 	ops.iamUsers()
 }
 

@@ -209,8 +209,7 @@ func iamListRolePolicies(c *call, in *iam.ListRolePoliciesInput) (*iam.ListRoleP
 	return &iam.ListRolePoliciesOutput{PolicyNames: sortedKeys(r.Inline)}, nil
 }
 
-// The account has no customer managed policies; every AWS managed policy is
-// taken to exist.
+// Every AWS managed policy is taken to exist.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html
 func iamAttachRolePolicy(c *call, in *iam.AttachRolePolicyInput) (*iam.AttachRolePolicyOutput, error) {
 	r, err := c.editableRole(in.RoleName)
@@ -218,7 +217,7 @@ func iamAttachRolePolicy(c *call, in *iam.AttachRolePolicyInput) (*iam.AttachRol
 		return nil, err
 	}
 	arn := aws.ToString(in.PolicyArn)
-	if !strings.HasPrefix(arn, awsManagedPolicyStart) {
+	if !strings.HasPrefix(arn, awsManagedPolicyStart) && c.IAM.Policies[arn] == nil {
 		return nil, noSuchEntity("Policy %s does not exist or is not attachable.", arn)
 	}
 	if slices.Contains(r.Attached, arn) {
