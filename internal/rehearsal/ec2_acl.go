@@ -100,20 +100,12 @@ func (a *networkACL) put(e aclEntry) {
 
 // ec2DescribeNetworkAcls: API_DescribeNetworkAcls.
 func ec2DescribeNetworkAcls(c *call, in *ec2.DescribeNetworkAclsInput) (*ec2.DescribeNetworkAclsOutput, error) {
-	s, q := c.ec2(), query{in.NetworkAclIds, in.Filters}
-	ids, err := find(c, kindACL, s.ACLs, q, c.aclField)
+	q := listing{query{in.NetworkAclIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindACL, c.ec2().ACLs, q, c.aclField)
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeNetworkAclsOutput{NextToken: next}
-	for _, id := range ids {
-		out.NetworkAcls = append(out.NetworkAcls, c.showACL(s.ACLs[id]))
-	}
-	return out, nil
+	return &ec2.DescribeNetworkAclsOutput{NetworkAcls: each(found, c.showACL), NextToken: next}, nil
 }
 
 // showACL: API_NetworkAcl.

@@ -132,8 +132,8 @@ func (c *call) showEndpoint(e *vpcEndpoint) types.VpcEndpoint {
 
 // ec2DescribeVpcEndpoints: API_DescribeVpcEndpoints.
 func ec2DescribeVpcEndpoints(c *call, in *ec2.DescribeVpcEndpointsInput) (*ec2.DescribeVpcEndpointsOutput, error) {
-	s, q := c.ec2(), query{in.VpcEndpointIds, in.Filters}
-	ids, err := find(c, kindEndpoint, s.Endpoints, q, func(e *vpcEndpoint, name string) ([]string, bool) {
+	q := listing{query{in.VpcEndpointIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindEndpoint, c.ec2().Endpoints, q, func(e *vpcEndpoint, name string) ([]string, bool) {
 		switch name {
 		case "vpc-endpoint-id":
 			return one(e.ID), true
@@ -151,15 +151,7 @@ func ec2DescribeVpcEndpoints(c *call, in *ec2.DescribeVpcEndpointsInput) (*ec2.D
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeVpcEndpointsOutput{NextToken: next}
-	for _, id := range ids {
-		out.VpcEndpoints = append(out.VpcEndpoints, c.showEndpoint(s.Endpoints[id]))
-	}
-	return out, nil
+	return &ec2.DescribeVpcEndpointsOutput{VpcEndpoints: each(found, c.showEndpoint), NextToken: next}, nil
 }
 
 // ec2DeleteVpcEndpoints: API_DeleteVpcEndpoints. What can't be deleted is

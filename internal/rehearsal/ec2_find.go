@@ -125,6 +125,33 @@ func find[T any](c *call, k resourceKind, all map[string]*T, q query, field fiel
 	}), nil
 }
 
+// listing is a query whose answer comes in pages.
+type listing struct {
+	query
+	limit *int32
+	token *string
+}
+
+// describe gives one page of what the query asks for, in the order of the IDs, and
+// the token of the next page.
+func describe[T any](c *call, k resourceKind, all map[string]*T, q listing, field fields[T]) (found []*T, next *string, err error) {
+	ids, err := find(c, k, all, q.query, field)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, next, err = page(ids, q.query, q.limit, q.token)
+	return each(ids, func(id string) *T { return all[id] }), next, err
+}
+
+// each shows every one of the resources; nil where there is none.
+func each[T, S any](all []T, show func(T) S) []S {
+	var shown []S
+	for _, v := range all {
+		shown = append(shown, show(v))
+	}
+	return shown
+}
+
 // checkFilters refuses a filter that EC2 does not have: a misspelt one must not
 // look as if it had matched nothing.
 func checkFilters[T any](filters []types.Filter, field fields[T]) error {

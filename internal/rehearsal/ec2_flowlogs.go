@@ -135,20 +135,12 @@ func (c *call) showFlowLog(l *flowLog) types.FlowLog {
 
 // ec2DescribeFlowLogs: API_DescribeFlowLogs.
 func ec2DescribeFlowLogs(c *call, in *ec2.DescribeFlowLogsInput) (*ec2.DescribeFlowLogsOutput, error) {
-	s, q := c.ec2(), query{in.FlowLogIds, in.Filter}
-	ids, err := find(c, kindFlowLog, s.FlowLogs, q, flowLogField)
+	q := listing{query{in.FlowLogIds, in.Filter}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindFlowLog, c.ec2().FlowLogs, q, flowLogField)
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeFlowLogsOutput{NextToken: next}
-	for _, id := range ids {
-		out.FlowLogs = append(out.FlowLogs, c.showFlowLog(s.FlowLogs[id]))
-	}
-	return out, nil
+	return &ec2.DescribeFlowLogsOutput{FlowLogs: each(found, c.showFlowLog), NextToken: next}, nil
 }
 
 func flowLogField(l *flowLog, name string) (values []string, ok bool) {

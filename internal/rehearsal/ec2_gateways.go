@@ -168,20 +168,12 @@ func (c *call) showEgressOnly(g *egressGateway) types.EgressOnlyInternetGateway 
 // ec2DescribeEgressOnlyInternetGateways: API_DescribeEgressOnlyInternetGateways. It
 // filters by tags only.
 func ec2DescribeEgressOnlyInternetGateways(c *call, in *ec2.DescribeEgressOnlyInternetGatewaysInput) (*ec2.DescribeEgressOnlyInternetGatewaysOutput, error) {
-	s, q := c.ec2(), query{in.EgressOnlyInternetGatewayIds, in.Filters}
-	ids, err := find(c, kindEgressOnly, s.EgressOnly, q, func(*egressGateway, string) ([]string, bool) { return nil, false })
+	q := listing{query{in.EgressOnlyInternetGatewayIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindEgressOnly, c.ec2().EgressOnly, q, func(*egressGateway, string) ([]string, bool) { return nil, false })
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeEgressOnlyInternetGatewaysOutput{NextToken: next}
-	for _, id := range ids {
-		out.EgressOnlyInternetGateways = append(out.EgressOnlyInternetGateways, c.showEgressOnly(s.EgressOnly[id]))
-	}
-	return out, nil
+	return &ec2.DescribeEgressOnlyInternetGatewaysOutput{EgressOnlyInternetGateways: each(found, c.showEgressOnly), NextToken: next}, nil
 }
 
 // ec2DeleteEgressOnlyInternetGateway: API_DeleteEgressOnlyInternetGateway.

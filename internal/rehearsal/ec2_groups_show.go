@@ -11,21 +11,16 @@ import (
 
 // ec2DescribeSecurityGroups: API_DescribeSecurityGroups.
 func ec2DescribeSecurityGroups(c *call, in *ec2.DescribeSecurityGroupsInput) (*ec2.DescribeSecurityGroupsOutput, error) {
-	s, q := c.ec2(), query{in.GroupIds, in.Filters}
+	q := listing{query{in.GroupIds, in.Filters}, in.MaxResults, in.NextToken}
 	if len(in.GroupNames) > 0 {
 		q.filters = append(q.filters, types.Filter{Name: aws.String("group-name"), Values: in.GroupNames})
 	}
-	ids, err := find(c, kindGroup, s.Groups, q, c.groupField)
-	if err != nil {
-		return nil, err
-	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
+	found, next, err := describe(c, kindGroup, c.ec2().Groups, q, c.groupField)
 	if err != nil {
 		return nil, err
 	}
 	out := &ec2.DescribeSecurityGroupsOutput{NextToken: next}
-	for _, id := range ids {
-		g := s.Groups[id]
+	for _, g := range found {
 		out.SecurityGroups = append(out.SecurityGroups, types.SecurityGroup{
 			GroupId: &g.ID, GroupName: &g.Name, Description: &g.Description, VpcId: &g.VPC, OwnerId: &c.Account,
 			SecurityGroupArn: aws.String(c.arn("security-group", g.ID)), Tags: c.tagList(g.ID),
@@ -100,8 +95,8 @@ func ec2DescribeSecurityGroupRules(c *call, in *ec2.DescribeSecurityGroupRulesIn
 			all[r.ID] = &ruleOfGroup{r, g}
 		}
 	}
-	q := query{in.SecurityGroupRuleIds, in.Filters}
-	ids, err := find(c, kindRule, all, q, func(r *ruleOfGroup, name string) ([]string, bool) {
+	q := listing{query{in.SecurityGroupRuleIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindRule, all, q, func(r *ruleOfGroup, name string) ([]string, bool) {
 		switch name {
 		case "security-group-rule-id":
 			return one(r.ID), true
@@ -116,13 +111,9 @@ func ec2DescribeSecurityGroupRules(c *call, in *ec2.DescribeSecurityGroupRulesIn
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
 	out := &ec2.DescribeSecurityGroupRulesOutput{NextToken: next}
-	for _, id := range ids {
-		out.SecurityGroupRules = append(out.SecurityGroupRules, c.showRule(all[id].group, all[id].groupRule))
+	for _, r := range found {
+		out.SecurityGroupRules = append(out.SecurityGroupRules, c.showRule(r.group, r.groupRule))
 	}
 	return out, nil
 }

@@ -96,8 +96,8 @@ func (c *call) showInsightsPath(p *insightsPath) types.NetworkInsightsPath {
 
 // ec2DescribeNetworkInsightsPaths: API_DescribeNetworkInsightsPaths.
 func ec2DescribeNetworkInsightsPaths(c *call, in *ec2.DescribeNetworkInsightsPathsInput) (*ec2.DescribeNetworkInsightsPathsOutput, error) {
-	s, q := c.ec2(), query{in.NetworkInsightsPathIds, in.Filters}
-	ids, err := find(c, kindInsights, s.Insights.Paths, q, func(p *insightsPath, name string) ([]string, bool) {
+	q := listing{query{in.NetworkInsightsPathIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindInsights, c.ec2().Insights.Paths, q, func(p *insightsPath, name string) ([]string, bool) {
 		switch name {
 		case "source":
 			return one(p.Source), true
@@ -111,15 +111,7 @@ func ec2DescribeNetworkInsightsPaths(c *call, in *ec2.DescribeNetworkInsightsPat
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeNetworkInsightsPathsOutput{NextToken: next}
-	for _, id := range ids {
-		out.NetworkInsightsPaths = append(out.NetworkInsightsPaths, c.showInsightsPath(s.Insights.Paths[id]))
-	}
-	return out, nil
+	return &ec2.DescribeNetworkInsightsPathsOutput{NetworkInsightsPaths: each(found, c.showInsightsPath), NextToken: next}, nil
 }
 
 // ec2DeleteNetworkInsightsPath: API_DeleteNetworkInsightsPath. Its analyses have to go first.
@@ -192,8 +184,8 @@ func (c *call) showAnalysis(a *insightsAnalysis) types.NetworkInsightsAnalysis {
 
 // ec2DescribeNetworkInsightsAnalyses: API_DescribeNetworkInsightsAnalyses.
 func ec2DescribeNetworkInsightsAnalyses(c *call, in *ec2.DescribeNetworkInsightsAnalysesInput) (*ec2.DescribeNetworkInsightsAnalysesOutput, error) {
-	s, q := c.ec2(), query{in.NetworkInsightsAnalysisIds, in.Filters}
-	ids, err := find(c, kindAnalysis, s.Insights.Analyses, q, func(a *insightsAnalysis, name string) ([]string, bool) {
+	q := listing{query{in.NetworkInsightsAnalysisIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindAnalysis, c.ec2().Insights.Analyses, q, func(a *insightsAnalysis, name string) ([]string, bool) {
 		switch name {
 		case "status":
 			return one(string(a.status(c.Now))), true
@@ -205,13 +197,9 @@ func ec2DescribeNetworkInsightsAnalyses(c *call, in *ec2.DescribeNetworkInsights
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
 	out := &ec2.DescribeNetworkInsightsAnalysesOutput{NextToken: next}
-	for _, id := range ids {
-		if a := s.Insights.Analyses[id]; in.NetworkInsightsPathId == nil || a.Path == *in.NetworkInsightsPathId {
+	for _, a := range found {
+		if in.NetworkInsightsPathId == nil || a.Path == *in.NetworkInsightsPathId {
 			out.NetworkInsightsAnalyses = append(out.NetworkInsightsAnalyses, c.showAnalysis(a))
 		}
 	}

@@ -259,19 +259,14 @@ func runNew(c *call, in *ec2.RunInstancesInput) (reservation string, err error) 
 // ec2DescribeInstances: API_DescribeInstances. Terminated instances show for an
 // hour; each reservation is listed with those of its instances that match.
 func ec2DescribeInstances(c *call, in *ec2.DescribeInstancesInput) (*ec2.DescribeInstancesOutput, error) {
-	s, q := c.ec2(), query{in.InstanceIds, in.Filters}
-	ids, err := find(c, kindInstance, s.Instances, q, c.instanceField)
-	if err != nil {
-		return nil, err
-	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
+	q := listing{query{in.InstanceIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindInstance, c.ec2().Instances, q, c.instanceField)
 	if err != nil {
 		return nil, err
 	}
 	out := &ec2.DescribeInstancesOutput{NextToken: next}
 	at := make(map[string]int)
-	for _, id := range ids {
-		i := s.Instances[id]
+	for _, i := range found {
 		n, ok := at[i.Reservation]
 		if !ok {
 			n = len(out.Reservations)

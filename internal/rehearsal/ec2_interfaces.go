@@ -273,20 +273,12 @@ func (c *call) showInstanceInterface(n *networkInterface) types.InstanceNetworkI
 
 // ec2DescribeNetworkInterfaces: API_DescribeNetworkInterfaces.
 func ec2DescribeNetworkInterfaces(c *call, in *ec2.DescribeNetworkInterfacesInput) (*ec2.DescribeNetworkInterfacesOutput, error) {
-	s, q := c.ec2(), query{in.NetworkInterfaceIds, in.Filters}
-	ids, err := find(c, kindInterface, s.Interfaces, q, c.interfaceField)
+	q := listing{query{in.NetworkInterfaceIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindInterface, c.ec2().Interfaces, q, c.interfaceField)
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeNetworkInterfacesOutput{NextToken: next}
-	for _, id := range ids {
-		out.NetworkInterfaces = append(out.NetworkInterfaces, c.showInterface(s.Interfaces[id]))
-	}
-	return out, nil
+	return &ec2.DescribeNetworkInterfacesOutput{NetworkInterfaces: each(found, c.showInterface), NextToken: next}, nil
 }
 
 func (c *call) interfaceField(n *networkInterface, name string) ([]string, bool) {

@@ -138,7 +138,7 @@ func ec2DescribeLockedSnapshots(c *call, in *ec2.DescribeLockedSnapshotsInput) (
 			locked[id] = snap
 		}
 	}
-	q := query{filters: in.Filters}
+	q := listing{query{nil, in.Filters}, in.MaxResults, in.NextToken}
 	for _, id := range in.SnapshotIds {
 		if _, err := get(kindSnapshot, c.ec2().Snapshots, aws.String(id)); err != nil {
 			return nil, err
@@ -147,22 +147,14 @@ func ec2DescribeLockedSnapshots(c *call, in *ec2.DescribeLockedSnapshotsInput) (
 			q.ids = append(q.ids, id)
 		}
 	}
-	out := &ec2.DescribeLockedSnapshotsOutput{}
 	if len(in.SnapshotIds) > 0 && len(q.ids) == 0 {
-		return out, nil
+		return &ec2.DescribeLockedSnapshotsOutput{}, nil
 	}
-	ids, err := find(c, kindSnapshot, locked, q, func(snap *snapshot, name string) ([]string, bool) {
+	found, next, err := describe(c, kindSnapshot, locked, q, func(snap *snapshot, name string) ([]string, bool) {
 		return one(string(snap.Lock.state(c.Now))), name == "lock-state"
 	})
 	if err != nil {
 		return nil, err
 	}
-	ids, out.NextToken, err = page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		out.Snapshots = append(out.Snapshots, c.showLock(locked[id]))
-	}
-	return out, nil
+	return &ec2.DescribeLockedSnapshotsOutput{Snapshots: each(found, c.showLock), NextToken: next}, nil
 }

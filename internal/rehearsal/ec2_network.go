@@ -104,8 +104,8 @@ func (c *call) showVPC(v *vpc) types.Vpc {
 
 // ec2DescribeVpcs: API_DescribeVpcs.
 func ec2DescribeVpcs(c *call, in *ec2.DescribeVpcsInput) (*ec2.DescribeVpcsOutput, error) {
-	s, q := c.ec2(), query{in.VpcIds, in.Filters}
-	ids, err := find(c, kindVPC, s.VPCs, q, func(v *vpc, name string) ([]string, bool) {
+	q := listing{query{in.VpcIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindVPC, c.ec2().VPCs, q, func(v *vpc, name string) ([]string, bool) {
 		switch name {
 		case "vpc-id":
 			return one(v.ID), true
@@ -125,15 +125,7 @@ func ec2DescribeVpcs(c *call, in *ec2.DescribeVpcsInput) (*ec2.DescribeVpcsOutpu
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeVpcsOutput{NextToken: next}
-	for _, id := range ids {
-		out.Vpcs = append(out.Vpcs, c.showVPC(s.VPCs[id]))
-	}
-	return out, nil
+	return &ec2.DescribeVpcsOutput{Vpcs: each(found, c.showVPC), NextToken: next}, nil
 }
 
 // ec2DeleteVpc: API_DeleteVpc. What was made by hand must be gone; what came with the VPC goes with it.
@@ -304,8 +296,8 @@ func (c *call) showSubnet(sub *subnet) types.Subnet {
 
 // ec2DescribeSubnets: API_DescribeSubnets.
 func ec2DescribeSubnets(c *call, in *ec2.DescribeSubnetsInput) (*ec2.DescribeSubnetsOutput, error) {
-	s, q := c.ec2(), query{in.SubnetIds, in.Filters}
-	ids, err := find(c, kindSubnet, s.Subnets, q, func(sub *subnet, name string) ([]string, bool) {
+	q := listing{query{in.SubnetIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindSubnet, c.ec2().Subnets, q, func(sub *subnet, name string) ([]string, bool) {
 		switch name {
 		case "subnet-id":
 			return one(sub.ID), true
@@ -329,15 +321,7 @@ func ec2DescribeSubnets(c *call, in *ec2.DescribeSubnetsInput) (*ec2.DescribeSub
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeSubnetsOutput{NextToken: next}
-	for _, id := range ids {
-		out.Subnets = append(out.Subnets, c.showSubnet(s.Subnets[id]))
-	}
-	return out, nil
+	return &ec2.DescribeSubnetsOutput{Subnets: each(found, c.showSubnet), NextToken: next}, nil
 }
 
 // ec2DeleteSubnet: API_DeleteSubnet. No interface may be left in it.

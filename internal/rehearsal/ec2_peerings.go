@@ -121,20 +121,12 @@ func (p *peering) message() string {
 // ec2DescribeVpcPeeringConnections: API_DescribeVpcPeeringConnections. A VPC can be
 // on either side: two filters, and two requests.
 func ec2DescribeVpcPeeringConnections(c *call, in *ec2.DescribeVpcPeeringConnectionsInput) (*ec2.DescribeVpcPeeringConnectionsOutput, error) {
-	s, q := c.ec2(), query{in.VpcPeeringConnectionIds, in.Filters}
-	ids, err := find(c, kindPeering, s.Peerings, q, peeringField)
+	q := listing{query{in.VpcPeeringConnectionIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindPeering, c.ec2().Peerings, q, peeringField)
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeVpcPeeringConnectionsOutput{NextToken: next}
-	for _, id := range ids {
-		out.VpcPeeringConnections = append(out.VpcPeeringConnections, c.showPeering(s.Peerings[id]))
-	}
-	return out, nil
+	return &ec2.DescribeVpcPeeringConnectionsOutput{VpcPeeringConnections: each(found, c.showPeering), NextToken: next}, nil
 }
 
 func peeringField(p *peering, name string) ([]string, bool) {

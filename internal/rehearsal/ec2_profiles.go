@@ -165,8 +165,8 @@ func ec2ReplaceIamInstanceProfileAssociation(c *call, in *ec2.ReplaceIamInstance
 // ec2DescribeIamInstanceProfileAssociations: API_DescribeIamInstanceProfileAssociations.
 // One that is disassociating is still listed.
 func ec2DescribeIamInstanceProfileAssociations(c *call, in *ec2.DescribeIamInstanceProfileAssociationsInput) (*ec2.DescribeIamInstanceProfileAssociationsOutput, error) {
-	s, q := c.ec2(), query{in.AssociationIds, in.Filters}
-	ids, err := find(c, kindAssociation, s.Associations, q, func(a *profileAssociation, name string) ([]string, bool) {
+	q := listing{query{in.AssociationIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindAssociation, c.ec2().Associations, q, func(a *profileAssociation, name string) ([]string, bool) {
 		switch name {
 		case "instance-id":
 			return one(a.Instance), true
@@ -178,13 +178,5 @@ func ec2DescribeIamInstanceProfileAssociations(c *call, in *ec2.DescribeIamInsta
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeIamInstanceProfileAssociationsOutput{NextToken: next}
-	for _, id := range ids {
-		out.IamInstanceProfileAssociations = append(out.IamInstanceProfileAssociations, c.showAssociation(s.Associations[id]))
-	}
-	return out, nil
+	return &ec2.DescribeIamInstanceProfileAssociationsOutput{IamInstanceProfileAssociations: each(found, c.showAssociation), NextToken: next}, nil
 }

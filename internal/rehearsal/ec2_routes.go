@@ -187,20 +187,12 @@ func (r route) show() types.Route {
 
 // ec2DescribeRouteTables: API_DescribeRouteTables.
 func ec2DescribeRouteTables(c *call, in *ec2.DescribeRouteTablesInput) (*ec2.DescribeRouteTablesOutput, error) {
-	s, q := c.ec2(), query{in.RouteTableIds, in.Filters}
-	ids, err := find(c, kindRouteTable, s.RouteTables, q, routeTableField)
+	q := listing{query{in.RouteTableIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindRouteTable, c.ec2().RouteTables, q, routeTableField)
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeRouteTablesOutput{NextToken: next}
-	for _, id := range ids {
-		out.RouteTables = append(out.RouteTables, c.showRouteTable(s.RouteTables[id]))
-	}
-	return out, nil
+	return &ec2.DescribeRouteTablesOutput{RouteTables: each(found, c.showRouteTable), NextToken: next}, nil
 }
 
 func routeTableField(t *routeTable, name string) (values []string, ok bool) {
@@ -422,8 +414,8 @@ func ec2DeleteInternetGateway(c *call, in *ec2.DeleteInternetGatewayInput) (*ec2
 
 // ec2DescribeInternetGateways: API_DescribeInternetGateways.
 func ec2DescribeInternetGateways(c *call, in *ec2.DescribeInternetGatewaysInput) (*ec2.DescribeInternetGatewaysOutput, error) {
-	s, q := c.ec2(), query{in.InternetGatewayIds, in.Filters}
-	ids, err := find(c, kindGateway, s.Gateways, q, func(g *internetGateway, name string) ([]string, bool) {
+	q := listing{query{in.InternetGatewayIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindGateway, c.ec2().Gateways, q, func(g *internetGateway, name string) ([]string, bool) {
 		switch name {
 		case "internet-gateway-id":
 			return one(g.ID), true
@@ -435,13 +427,8 @@ func ec2DescribeInternetGateways(c *call, in *ec2.DescribeInternetGatewaysInput)
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
 	out := &ec2.DescribeInternetGatewaysOutput{NextToken: next}
-	for _, id := range ids {
-		g := s.Gateways[id]
+	for _, g := range found {
 		shown := types.InternetGateway{InternetGatewayId: &g.ID, OwnerId: &c.Account, Tags: c.tagList(g.ID)}
 		if g.VPC != "" {
 			// An attached Internet gateway shows available, not attached.
@@ -512,8 +499,8 @@ func (c *call) showNAT(g *natGateway) types.NatGateway {
 
 // ec2DescribeNatGateways: API_DescribeNatGateways.
 func ec2DescribeNatGateways(c *call, in *ec2.DescribeNatGatewaysInput) (*ec2.DescribeNatGatewaysOutput, error) {
-	s, q := c.ec2(), query{in.NatGatewayIds, in.Filter}
-	ids, err := find(c, kindNAT, s.NATs, q, func(g *natGateway, name string) ([]string, bool) {
+	q := listing{query{in.NatGatewayIds, in.Filter}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindNAT, c.ec2().NATs, q, func(g *natGateway, name string) ([]string, bool) {
 		switch name {
 		case "nat-gateway-id":
 			return one(g.ID), true
@@ -529,13 +516,5 @@ func ec2DescribeNatGateways(c *call, in *ec2.DescribeNatGatewaysInput) (*ec2.Des
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeNatGatewaysOutput{NextToken: next}
-	for _, id := range ids {
-		out.NatGateways = append(out.NatGateways, c.showNAT(s.NATs[id]))
-	}
-	return out, nil
+	return &ec2.DescribeNatGatewaysOutput{NatGateways: each(found, c.showNAT), NextToken: next}, nil
 }

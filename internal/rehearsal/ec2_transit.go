@@ -102,8 +102,8 @@ func (c *call) showTransit(g *transitGateway) types.TransitGateway {
 
 // ec2DescribeTransitGateways: API_DescribeTransitGateways.
 func ec2DescribeTransitGateways(c *call, in *ec2.DescribeTransitGatewaysInput) (*ec2.DescribeTransitGatewaysOutput, error) {
-	s, q := c.ec2(), query{in.TransitGatewayIds, in.Filters}
-	ids, err := find(c, kindTransit, s.Transits, q, func(g *transitGateway, name string) ([]string, bool) {
+	q := listing{query{in.TransitGatewayIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindTransit, c.ec2().Transits, q, func(g *transitGateway, name string) ([]string, bool) {
 		switch name {
 		case "transit-gateway-id":
 			return one(g.ID), true
@@ -117,15 +117,7 @@ func ec2DescribeTransitGateways(c *call, in *ec2.DescribeTransitGatewaysInput) (
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeTransitGatewaysOutput{NextToken: next}
-	for _, id := range ids {
-		out.TransitGateways = append(out.TransitGateways, c.showTransit(s.Transits[id]))
-	}
-	return out, nil
+	return &ec2.DescribeTransitGatewaysOutput{TransitGateways: each(found, c.showTransit), NextToken: next}, nil
 }
 
 // ec2DeleteTransitGateway: API_DeleteTransitGateway. Not while something is attached.
@@ -220,8 +212,8 @@ func (c *call) showTransitAttachment(a *transitAttachment) types.TransitGatewayV
 // ec2DescribeTransitGatewayVpcAttachments: API_DescribeTransitGatewayVpcAttachments.
 // There is no filter by subnet.
 func ec2DescribeTransitGatewayVpcAttachments(c *call, in *ec2.DescribeTransitGatewayVpcAttachmentsInput) (*ec2.DescribeTransitGatewayVpcAttachmentsOutput, error) {
-	s, q := c.ec2(), query{in.TransitGatewayAttachmentIds, in.Filters}
-	ids, err := find(c, kindAttachment, s.Attachments, q, func(a *transitAttachment, name string) ([]string, bool) {
+	q := listing{query{in.TransitGatewayAttachmentIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindAttachment, c.ec2().Attachments, q, func(a *transitAttachment, name string) ([]string, bool) {
 		if name == "vpc-id" {
 			return one(a.VPC), true
 		}
@@ -230,15 +222,7 @@ func ec2DescribeTransitGatewayVpcAttachments(c *call, in *ec2.DescribeTransitGat
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeTransitGatewayVpcAttachmentsOutput{NextToken: next}
-	for _, id := range ids {
-		out.TransitGatewayVpcAttachments = append(out.TransitGatewayVpcAttachments, c.showTransitAttachment(s.Attachments[id]))
-	}
-	return out, nil
+	return &ec2.DescribeTransitGatewayVpcAttachmentsOutput{TransitGatewayVpcAttachments: each(found, c.showTransitAttachment), NextToken: next}, nil
 }
 
 // transitAttachmentField are the filters that both descriptions of attachments have.
@@ -257,8 +241,8 @@ func transitAttachmentField(a *transitAttachment, name string) ([]string, bool) 
 // ec2DescribeTransitGatewayAttachments: API_DescribeTransitGatewayAttachments. All
 // attachments here are of VPCs.
 func ec2DescribeTransitGatewayAttachments(c *call, in *ec2.DescribeTransitGatewayAttachmentsInput) (*ec2.DescribeTransitGatewayAttachmentsOutput, error) {
-	s, q := c.ec2(), query{in.TransitGatewayAttachmentIds, in.Filters}
-	ids, err := find(c, kindAttachment, s.Attachments, q, func(a *transitAttachment, name string) ([]string, bool) {
+	q := listing{query{in.TransitGatewayAttachmentIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindAttachment, c.ec2().Attachments, q, func(a *transitAttachment, name string) ([]string, bool) {
 		switch name {
 		case "resource-id":
 			return one(a.VPC), true
@@ -274,16 +258,11 @@ func ec2DescribeTransitGatewayAttachments(c *call, in *ec2.DescribeTransitGatewa
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
 	out := &ec2.DescribeTransitGatewayAttachmentsOutput{NextToken: next}
-	for _, id := range ids {
-		a := s.Attachments[id]
+	for _, a := range found {
 		var association *types.TransitGatewayAttachmentAssociation
 		if a.Gone.IsZero() {
-			association = &types.TransitGatewayAttachmentAssociation{TransitGatewayRouteTableId: &s.Transits[a.Gateway].RouteTable, State: types.TransitGatewayAssociationStateAssociated}
+			association = &types.TransitGatewayAttachmentAssociation{TransitGatewayRouteTableId: &c.ec2().Transits[a.Gateway].RouteTable, State: types.TransitGatewayAssociationStateAssociated}
 		}
 		out.TransitGatewayAttachments = append(out.TransitGatewayAttachments, types.TransitGatewayAttachment{
 			TransitGatewayAttachmentId: &a.ID, TransitGatewayId: &a.Gateway, TransitGatewayOwnerId: &c.Account, ResourceId: &a.VPC,

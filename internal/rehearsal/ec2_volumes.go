@@ -211,20 +211,12 @@ func (c *call) showVolume(v *volume) types.Volume {
 
 // ec2DescribeVolumes: API_DescribeVolumes.
 func ec2DescribeVolumes(c *call, in *ec2.DescribeVolumesInput) (*ec2.DescribeVolumesOutput, error) {
-	s, q := c.ec2(), query{in.VolumeIds, in.Filters}
-	ids, err := find(c, kindVolume, s.Volumes, q, volumeField)
+	q := listing{query{in.VolumeIds, in.Filters}, in.MaxResults, in.NextToken}
+	found, next, err := describe(c, kindVolume, c.ec2().Volumes, q, volumeField)
 	if err != nil {
 		return nil, err
 	}
-	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
-	if err != nil {
-		return nil, err
-	}
-	out := &ec2.DescribeVolumesOutput{NextToken: next}
-	for _, id := range ids {
-		out.Volumes = append(out.Volumes, c.showVolume(s.Volumes[id]))
-	}
-	return out, nil
+	return &ec2.DescribeVolumesOutput{Volumes: each(found, c.showVolume), NextToken: next}, nil
 }
 
 func volumeField(v *volume, name string) ([]string, bool) {
