@@ -28,6 +28,7 @@ type Stores func(ctx context.Context, t incident.Target) (evidence.Store, error)
 func Actions(configs func(context.Context, incident.Target) (aws.Config, error), stores func(context.Context, incident.Target) (evidence.Store, error)) []incident.Action {
 	return []incident.Action{
 		metadata{configs, stores},
+		live{configs, stores},
 		snapshots{configs},
 		copySnapshots{configs},
 		image{configs},

@@ -87,6 +87,8 @@ type piece struct {
 	// required: without it the step fails; otherwise the journal says why it is missing.
 	required bool
 	take     func(ctx context.Context) ([]byte, error)
+	// notes, where there are any, are the item's, once it was taken.
+	notes func() []string
 }
 
 func (a metadata) Apply(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
@@ -105,15 +107,24 @@ func (a metadata) Apply(ctx context.Context, req incident.Request, _ incident.Pr
 	client := ec2.NewFromConfig(cfg)
 	id := req.Target.Instance
 	pieces := []piece{
-		{"metadata", ".json", "application/json", evidence.KindMetadata, true, func(ctx context.Context) ([]byte, error) { return describe(ctx, cfg, req) }},
+		{name: "metadata", ext: ".json", contentType: "application/json", kind: evidence.KindMetadata, required: true,
+			take: func(ctx context.Context) ([]byte, error) { return describe(ctx, cfg, req) }},
 		// User data often holds secrets: it goes into the store, never into the journal.
-		{"user-data", ".bin", "application/octet-stream", evidence.KindMetadata, false, func(ctx context.Context) ([]byte, error) { return userData(ctx, client, id) }},
-		{"console", ".txt", "text/plain", evidence.KindConsole, false, func(ctx context.Context) ([]byte, error) { return consoleOutput(ctx, client, id) }},
-		{"screenshot", ".jpg", "image/jpeg", evidence.KindScreenshot, false, func(ctx context.Context) ([]byte, error) { return screenshot(ctx, client, id) }},
+		{name: "user-data", ext: ".bin", contentType: "application/octet-stream", kind: evidence.KindMetadata,
+			take: func(ctx context.Context) ([]byte, error) { return userData(ctx, client, id) }},
+		{name: "console", ext: ".txt", contentType: "text/plain", kind: evidence.KindConsole,
+			take: func(ctx context.Context) ([]byte, error) { return consoleOutput(ctx, client, id) }},
+		{name: "screenshot", ext: ".jpg", contentType: "image/jpeg", kind: evidence.KindScreenshot,
+			take: func(ctx context.Context) ([]byte, error) { return screenshot(ctx, client, id) }},
 	}
+	return keepAll(ctx, req, store, pieces, in.AllowUnlocked)
+}
+
+// keepAll takes and stores the pieces, one after the other.
+func keepAll(ctx context.Context, req incident.Request, store evidence.Store, pieces []piece, allowUnlocked bool) (incident.Result, error) {
 	done := captured{}
 	for i, p := range pieces {
-		k, err := keep(ctx, req, store, p, in.AllowUnlocked)
+		k, err := keep(ctx, req, store, p, allowUnlocked)
 		switch {
 		case err == nil:
 			done.Kept = append(done.Kept, k)
@@ -121,7 +132,7 @@ func (a metadata) Apply(ctx context.Context, req incident.Request, _ incident.Pr
 			return incident.Result{}, err
 		default:
 			done.Missing = append(done.Missing, err.Error())
-			if err := req.Record(ctx, incident.EntryNote, incident.Note{Text: id + ": " + err.Error()}); err != nil {
+			if err := req.Record(ctx, incident.EntryNote, incident.Note{Text: req.Target.Instance + ": " + err.Error()}); err != nil {
 				return incident.Result{}, err
 			}
 		}
@@ -168,7 +179,11 @@ func keep(ctx context.Context, req incident.Request, store evidence.Store, p pie
 	if err != nil {
 		return kept{}, err
 	}
-	if err := recordStored(ctx, req, store, itemOf(id, p.kind, req.Target.Instance, obj, acquired)); err != nil {
+	it := itemOf(id, p.kind, req.Target.Instance, obj, acquired)
+	if p.notes != nil {
+		it.Notes = p.notes()
+	}
+	if err := recordStored(ctx, req, store, it); err != nil {
 		return kept{}, err
 	}
 	return kept{Item: id, Key: key, SHA256: obj.SHA256}, nil
@@ -179,11 +194,16 @@ func objectMetadata(req incident.Request) map[string]string {
 }
 
 func (a metadata) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, r incident.Result) (incident.Verification, error) {
+	return verifyCaptured(ctx, req, a.stores, r)
+}
+
+// verifyCaptured reads back what keepAll has stored.
+func verifyCaptured(ctx context.Context, req incident.Request, stores Stores, r incident.Result) (incident.Verification, error) {
 	var done captured
 	if err := json.Unmarshal(r.Applied, &done); err != nil {
 		return incident.Verification{}, fmt.Errorf("result of step %s: %w", req.Step, err)
 	}
-	store, err := a.stores(ctx, req.Target)
+	store, err := stores(ctx, req.Target)
 	if err != nil {
 		return incident.Verification{}, err
 	}

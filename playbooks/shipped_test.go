@@ -38,6 +38,17 @@ func TestShippedPlaybooksAreAccepted(t *testing.T) {
 	}
 }
 
+// The disks' point in time is before what the agent writes there, and after the cut no agent answers.
+func TestLiveResponseComesAfterTheSnapshotsAndBeforeTheCut(t *testing.T) {
+	pb, err := Load("full-response", testSpecs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !stepsBefore(pb, "capture.live")["capture.snapshots"] || !stepsBefore(pb, "isolate.network")["capture.live"] {
+		t.Error("live response is not between them")
+	}
+}
+
 // TestNothingSlowStandsBeforeTheCut: what copies data never delays containment.
 func TestNothingSlowStandsBeforeTheCut(t *testing.T) {
 	for _, name := range []string{"contain", "full-response", "exfiltration"} {

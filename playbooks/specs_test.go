@@ -39,6 +39,10 @@ var testSpecs = []incident.Spec{
 	{Name: "capture.metadata", Inputs: []incident.Field{
 		{Name: "allow_unlocked", Type: incident.Boolean, Default: false},
 	}},
+	{Name: "capture.live", Impact: incident.Additive, Inputs: []incident.Field{
+		{Name: "limit_minutes", Type: incident.Integer, Default: 5},
+		{Name: "allow_unlocked", Type: incident.Boolean, Default: false},
+	}},
 	{Name: "capture.snapshots", Impact: incident.Additive, Inputs: []incident.Field{
 		{Name: "lock_mode", Type: incident.String, Enum: []string{"governance", "compliance", "none"}, Default: "governance"},
 		{Name: "lock_days", Type: incident.Integer, Default: 30},

@@ -46,6 +46,10 @@ type rehearsal struct {
 var toRehearse = []rehearsal{
 	{name: "full-response", playbook: "full-response"},
 	{name: "full-response, killed and resumed", playbook: "full-response", inputs: []string{"export=false"}, killed: true},
+	{
+		name: "full-response, of an instance whose agent takes no commands", playbook: "full-response", before: hangAgent,
+		inputs: []string{"export=false", "image=false", "cleanroom=false", "observe_for=off"},
+	},
 	{name: "exfiltration", playbook: "exfiltration"},
 	{name: "exfiltration, with a clean room", playbook: "exfiltration", inputs: []string{"export=false", "cleanroom=true"}},
 	{name: "contain", playbook: "contain"},
@@ -176,6 +180,11 @@ func respondThoughKilled(dir string, args []string) error {
 			return nil
 		}
 	}
+}
+
+// hangAgent: the agent says that it is online, and takes nothing.
+func hangAgent(account *simulated.Account) error {
+	return account.Inject(simulated.Fault{Operation: "ssm:SendCommand", Kind: "stuck", Count: 100})
 }
 
 // leaveGroup takes the suspected instance out of its group, but leaves it

@@ -26,6 +26,7 @@ type call struct {
 	region  string
 	service string // as in an IAM action: ec2, s3, ebs, elasticloadbalancing
 	request string // ID
+	stuck   bool   // what is asked for will never begin (Fault)
 }
 
 // operation answers one operation.
@@ -149,7 +150,11 @@ func (a *Account) answer(ctx context.Context, request string, in any) (out any, 
 		var fault *Fault
 		if fault = w.fault(service + ":" + name); fault != nil {
 			changed = true
-			if fault.Kind != "lost" {
+			switch fault.Kind {
+			case "lost":
+			case "stuck":
+				c.stuck = true
+			default:
 				err = fault.error(service)
 				return changed
 			}
@@ -158,7 +163,7 @@ func (a *Account) answer(ctx context.Context, request string, in any) (out any, 
 		if !op.read {
 			w.Trail.record(c, name, in, err)
 		}
-		if err == nil && fault != nil {
+		if err == nil && fault != nil && fault.Kind == "lost" {
 			out, err = nil, errLost
 		}
 		return changed || !op.read

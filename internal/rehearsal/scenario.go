@@ -177,8 +177,10 @@ func (a *Account) Inject(f Fault) error {
 		return err
 	}
 	switch {
-	case f.Kind != "throttle" && f.Kind != "lost" && f.Kind != "error":
-		return fmt.Errorf("fault %q: want throttle, lost or error", f.Kind)
+	case f.Kind == "stuck" && f.Operation != "ssm:SendCommand":
+		return fmt.Errorf("fault stuck of %s: only ssm:SendCommand can be stuck", f.Operation)
+	case !slices.Contains([]string{"throttle", "lost", "error", "stuck"}, f.Kind):
+		return fmt.Errorf("fault %q: want throttle, lost, error or stuck", f.Kind)
 	case f.Kind == "error" && f.Code == "":
 		return fmt.Errorf("fault error in %s: which error code?", f.Operation)
 	case f.Count < 1 || f.Skip < 0:

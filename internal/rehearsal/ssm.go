@@ -10,14 +10,20 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
 
-// ssmState is what Systems Manager keeps of its own: nothing. What it shows
-// follows from the instances.
-type ssmState struct{}
+// ssmState is what Systems Manager keeps of its own. Which instances it manages
+// follows from them.
+type ssmState struct {
+	Commands []*runCommand `json:"commands,omitempty"` // oldest first
+}
 
 func (ops operations) ssm() {
 	on(ops, ssmGetParameter)
 	on(ops, ssmGetParameters)
 	on(ops, ssmDescribeInstanceInformation)
+	on(ops, ssmSendCommand)
+	on(ops, ssmGetCommandInvocation)
+	on(ops, ssmListCommands)
+	on(ops, ssmCancelCommand)
 }
 
 var publicImage = regexp.MustCompile(`^/aws/service/ami-amazon-linux-latest/al2023-ami(-minimal)?-kernel-(default|6\.1)-(x86_64|arm64)$`)

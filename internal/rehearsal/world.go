@@ -50,10 +50,12 @@ type world struct {
 // Fault makes calls go wrong.
 type Fault struct {
 	Operation string `json:"operation"` // ec2:CreateSnapshots; * matches
-	Kind      string `json:"kind"`      // throttle: refused before; lost: done, but the answer is lost; error: refused with Code
-	Code      string `json:"code,omitempty"`
-	Skip      int    `json:"skip"`  // calls that go well first
-	Count     int    `json:"count"` // calls that go wrong then
+	// Kind: throttle: refused before; lost: done, but the answer is lost; error: refused with Code;
+	// stuck, of ssm:SendCommand: accepted, and the agent never takes the command.
+	Kind  string `json:"kind"`
+	Code  string `json:"code,omitempty"`
+	Skip  int    `json:"skip"`  // calls that go well first
+	Count int    `json:"count"` // calls that go wrong then
 }
 
 func newWorld(start time.Time, seed int64) *world {
@@ -118,6 +120,7 @@ func (w *world) live() bool {
 	changed = w.ELB.tick(w) || changed
 	changed = w.Classic.tick(w) || changed
 	changed = w.AutoScaling.tick(w) || changed
+	changed = w.SSM.tick(w) || changed
 	changed = w.tickFlows() || changed
 	changed = w.Thief.tick(w) || changed
 	return w.Intruder.tick(w) || changed
