@@ -305,7 +305,12 @@ func TestReleaseSurvivesDeathAtEveryMoment(t *testing.T) {
 }
 
 func TestFullResponseSurvivesDeathAtEveryMoment(t *testing.T) {
-	crashEverywhere(t, nil, "full-response", "", "export=false", withoutAnalyses)
+	crashEverywhere(t, nil, "full-response", "", "export=false", "live_response=false", withoutAnalyses)
+}
+
+// Nor does live response, whose many moments are all of a kind.
+func TestLiveResponseSurvivesDeathAtEveryMoment(t *testing.T) {
+	crashEverywhere(t, nil, "testdata/live.yaml", "live")
 }
 
 // An export reads and hashes whole volumes, so it dies by itself, not with all
