@@ -22,9 +22,9 @@ const (
 	blockBytes = evidence.BlockBytes
 	// blocksPerPage is the most that ListSnapshotBlocks gives.
 	blocksPerPage = 10_000
-	// parallelBlocks are on their way at once, up to 1 MiB each. At 20 ms a block 20 would just
-	// do for the 1,000 a second that AWS allows for one snapshot; what is slower than that needs more.
-	parallelBlocks = 40
+	// parallelBlocks are on their way at once, up to 1 MiB each: at 48 ms a block still
+	// the 1,000 a second that AWS allows for one snapshot.
+	parallelBlocks = 48
 	// blockTries: a block whose bytes don't match its checksum is read again.
 	blockTries = 3
 	// readLimit is how long one request may take, and its block to come; patience is how long AWS
@@ -40,6 +40,9 @@ type source struct {
 	clock    incident.Clock
 	snapshot string
 	since    string // the other snapshot; empty: all blocks
+	// For read:
+	encoder *diskimage.Encoder
+	buffers *diskimage.Buffers
 }
 
 // listed is one block as AWS lists it.
@@ -133,48 +136,48 @@ func (s *source) count(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// buffer holds a block and its frame.
-type buffer struct{ raw, frame []byte }
+// reading is a block on its way.
+type reading struct {
+	diskimage.Block
+	token *string
+	frame []byte // memory of the encoder's
+	done  chan struct{}
+}
 
 // read reads the blocks from an index on, many at once, and yields them in
-// order, checked and encoded. Memory is bounded: a buffer is used again once its block is done with.
-func (s *source) read(ctx context.Context, from int64, encoder *diskimage.Encoder, yield func(diskimage.Block) error) error {
-	type reading struct {
-		block diskimage.Block
-		done  chan struct{}
-	}
+// order, checked and encoded. Memory is bounded: so many blocks are on their way, and the
+// others are where yield has put them.
+func (s *source) read(ctx context.Context, from int64, yield func(diskimage.Block) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	inOrder := make(chan *reading, parallelBlocks)
-	free := make(chan *buffer, parallelBlocks)
-	for range parallelBlocks {
-		free <- &buffer{}
+	inOrder, work := make(chan *reading, parallelBlocks), make(chan *reading, parallelBlocks)
+	slots := make(chan struct{}, parallelBlocks)
+	for range parallelBlocks { // the SDK's deep stacks grow once for each of them, not for each block
+		g.Go(func() error {
+			for r := range work {
+				if err := s.block(ctx, r); err != nil {
+					return err
+				}
+				close(r.done)
+			}
+			return nil
+		})
 	}
 	g.Go(func() error {
 		defer close(inOrder)
+		defer close(work)
 		return s.list(ctx, int32(from), func(l listed) error {
-			r := &reading{block: diskimage.Block{Index: int64(l.index), Sum: evidence.ZeroBlock()}, done: make(chan struct{})}
-			var b *buffer
+			r := &reading{Block: diskimage.Block{Index: int64(l.index), Sum: evidence.ZeroBlock()}, token: l.token, done: make(chan struct{})}
 			select {
-			case b = <-free:
+			case slots <- struct{}{}:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
-			r.block.Done = func() { free <- b }
-			inOrder <- r // as many as there are buffers: there is room
+			inOrder <- r // as many as there are slots: there is room, here and in work
 			if l.token == nil {
 				close(r.done)
-				return nil
+			} else {
+				work <- r
 			}
-			g.Go(func() error {
-				if err := s.block(ctx, l, b, &r.block); err != nil {
-					return err
-				}
-				if r.block.Frame = encoder.Frame(b.frame, b.raw); r.block.Frame != nil {
-					b.frame = r.block.Frame
-				}
-				close(r.done)
-				return nil
-			})
 			return nil
 		})
 	})
@@ -185,9 +188,13 @@ func (s *source) read(ctx context.Context, from int64, encoder *diskimage.Encode
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
-			if err := yield(r.block); err != nil {
+			if err := yield(r.Block); err != nil {
 				return err
 			}
+			if r.frame != nil {
+				s.buffers.Put(r.frame)
+			}
+			<-slots
 		}
 		return nil
 	})
@@ -197,14 +204,11 @@ func (s *source) read(ctx context.Context, from int64, encoder *diskimage.Encode
 // errChecksum: AWS's checksum of a block is not that of the bytes that came.
 var errChecksum = errors.New("the bytes do not match the checksum that AWS gives")
 
-// block reads one block and checks it against its SHA-256.
-func (s *source) block(ctx context.Context, l listed, b *buffer, into *diskimage.Block) error {
-	if b.raw == nil {
-		b.raw = make([]byte, blockBytes)
-	}
+// block reads one block, checks it against its SHA-256 and encodes it.
+func (s *source) block(ctx context.Context, into *reading) error {
 	wrong := 0
-	return s.patiently(ctx, fmt.Sprintf("block %d of %s", l.index, s.snapshot), func(ctx context.Context) error {
-		err := s.blockOnce(ctx, l, b.raw, into)
+	err := s.patiently(ctx, fmt.Sprintf("block %d of %s", into.Index, s.snapshot), func(ctx context.Context) error {
+		err := s.blockOnce(ctx, into)
 		if errors.Is(err, errChecksum) {
 			if wrong++; wrong == blockTries {
 				return &finalError{err}
@@ -212,19 +216,34 @@ func (s *source) block(ctx context.Context, l listed, b *buffer, into *diskimage
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	into.frame = s.buffers.Get()
+	if !s.encoder.Encode(&into.Block, into.frame) {
+		s.buffers.Put(into.frame)
+		into.frame = nil
+	}
+	return nil
 }
 
-func (s *source) blockOnce(ctx context.Context, l listed, raw []byte, into *diskimage.Block) error {
-	out, err := s.client.GetSnapshotBlock(ctx, &ebs.GetSnapshotBlockInput{SnapshotId: &s.snapshot, BlockIndex: &l.index, BlockToken: l.token})
+func (s *source) blockOnce(ctx context.Context, into *reading) error {
+	out, err := s.client.GetSnapshotBlock(ctx, &ebs.GetSnapshotBlockInput{
+		SnapshotId: &s.snapshot, BlockIndex: aws.Int32(int32(into.Index)), BlockToken: into.token,
+	})
 	if err != nil {
 		return err
 	}
 	defer out.BlockData.Close()
-	n, err := io.ReadFull(out.BlockData, raw)
+	if into.Raw == nil { // not before: most of the time a block takes is waiting for it to come
+		raw := s.buffers.Get()
+		into.Raw, into.Done = raw, func() { s.buffers.Put(raw) }
+	}
+	n, err := io.ReadFull(out.BlockData, into.Raw)
 	if err != nil {
 		return fmt.Errorf("%d of %d bytes came: %w", n, blockBytes, err)
 	}
-	into.Raw, into.Sum = raw, sha256.Sum256(raw)
+	into.Sum = sha256.Sum256(into.Raw)
 	if got := base64.StdEncoding.EncodeToString(into.Sum[:]); got != aws.ToString(out.Checksum) {
 		return fmt.Errorf("%w: %s, the bytes give %s", errChecksum, aws.ToString(out.Checksum), got)
 	}

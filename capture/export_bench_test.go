@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -110,9 +111,13 @@ func (s *sink) Begin(_ context.Context, key string, _ evidence.PutOptions) (evid
 	return evidence.Upload{Key: key, ID: "1"}, nil
 }
 
-func (s *sink) Part(_ context.Context, _ evidence.Upload, n int, body []byte) (evidence.Part, error) {
-	s.bytes.Add(int64(len(body)))
-	return evidence.Part{Number: n, Bytes: int64(len(body)), CRC32C: crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))}, nil
+func (s *sink) Part(_ context.Context, _ evidence.Upload, p evidence.Part, body io.ReadSeeker) (evidence.Part, error) {
+	s.bytes.Add(p.Bytes)
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	if _, err := io.Copy(h, body); err != nil || h.Sum32() != p.CRC32C {
+		return p, errors.Join(evidence.ErrDigest, err)
+	}
+	return p, nil
 }
 
 func (s *sink) Parts(context.Context, evidence.Upload) ([]evidence.Part, error) {
@@ -129,31 +134,39 @@ func (v *madeUp) export(ctx context.Context, hashed bool) error {
 	if err != nil {
 		return err
 	}
-	src := &source{client: ebs.NewFromConfig(v.config()), clock: clock.Wall{}, snapshot: "snap-1"}
+	buffers := new(diskimage.Buffers)
+	src := &source{buffers: buffers, encoder: encoder, client: ebs.NewFromConfig(v.config()), clock: clock.Wall{}, snapshot: "snap-1"}
 	_, _, err = diskimage.Write(ctx, diskimage.Options{
-		Store: &sink{}, Key: func(name string) string { return name }, Hash: hashed,
+		Store: &sink{}, Buffers: buffers, Key: func(name string) string { return name }, Hash: hashed,
 		Image:  evidence.Image{Item: "img", Bytes: v.blocks * blockBytes, SegmentBytes: diskimage.DefaultSegment},
 		Record: func(context.Context, diskimage.Record) error { return nil },
-	}, func(ctx context.Context, w *diskimage.Writer) error { return src.read(ctx, 0, encoder, w.Add) })
+	}, func(ctx context.Context, w *diskimage.Writer) error { return src.read(ctx, 0, w.Add) })
 	return err
 }
 
-// incompressible is random; compressible is like the text and tables of a system's disk: words in
-// an order of their own, two to three times smaller when compressed.
+// incompressible is random.
 func incompressible() []byte {
 	b := make([]byte, blockBytes)
 	_, _ = rand.NewChaCha8([32]byte{byte(rand.Int())}).Read(b)
 	return b
 }
 
+// compressible is a system's log: a time, a process and a message with values of its own. The
+// encoder makes it some four times smaller.
 func compressible() []byte {
-	words := make([][]byte, 4096)
-	for i := range words {
-		words[i] = fmt.Appendf(nil, "%x ", rand.Uint64()>>(rand.IntN(8)*8))
+	messages := []string{
+		"sshd[%d]: Failed password for invalid user %x from 198.51.100.%d port %d ssh2",
+		"sshd[%d]: Accepted publickey for deploy: ED25519 SHA256:%x from 203.0.113.%d port %d",
+		"nginx[%d]: GET /assets/%x.js HTTP/1.1 200 %d upstream_time 0.%d",
+		"kernel: [%d.%x] audit: type=1400 apparmor=ALLOWED pid=%d inode=%d",
+		"systemd[%d]: session-%x.scope: Deactivated successfully after %d.%ds",
+		"postgres[%d]: LOG:  checkpoint complete: wrote %x buffers, %d WAL files, sync=0.%d s",
 	}
-	b := make([]byte, 0, blockBytes+32)
-	for len(b) < blockBytes {
-		b = append(b, words[rand.IntN(len(words))]...)
+	b := make([]byte, 0, blockBytes+256)
+	for at := rand.IntN(1 << 30); len(b) < blockBytes; at += rand.IntN(900) {
+		b = time.UnixMilli(1_790_000_000_000+int64(at)).UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z ")
+		b = fmt.Appendf(append(b, "ip-10-0-1-12 "...), messages[rand.IntN(len(messages))], rand.IntN(32768), rand.Uint32(), rand.IntN(256), rand.IntN(65536))
+		b = append(b, '\n')
 	}
 	return b[:blockBytes]
 }

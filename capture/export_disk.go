@@ -131,15 +131,17 @@ func (x *diskExport) acquire(ctx context.Context) (evidence.Image, evidence.Obje
 	if err != nil {
 		return evidence.Image{}, evidence.Object{}, err
 	}
-	encoder, err := diskimage.NewEncoder()
-	if err != nil {
+	src := x.source()
+	if src.encoder, err = diskimage.NewEncoder(); err != nil {
 		return evidence.Image{}, evidence.Object{}, err
 	}
+	o.Buffers = new(diskimage.Buffers)
+	src.buffers = o.Buffers
 	return diskimage.Write(ctx, o, func(ctx context.Context, w *diskimage.Writer) error {
 		if w.Next() >= o.Image.Bytes/blockBytes {
 			return nil
 		}
-		return x.source().read(ctx, w.Next(), encoder, func(b diskimage.Block) error {
+		return src.read(ctx, w.Next(), func(b diskimage.Block) error {
 			if err := w.Add(b); err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package diskimage
 
 import (
 	"encoding/binary"
+	"hash/crc32"
 	"runtime"
 
 	"github.com/klauspost/compress"
@@ -41,16 +42,36 @@ func appendBlockHeader(b []byte, kind, n int, last bool) []byte {
 	return append(b, byte(h), byte(h>>8), byte(h>>16))
 }
 
-// appendRaw appends a frame that holds raw as it is.
-func appendRaw(b, raw []byte) []byte {
-	b = appendFrameHeader(b, len(raw))
-	for len(raw) > 0 {
-		n := min(len(raw), maxZstdBlock)
-		b = appendBlockHeader(b, typeRaw, n, n == len(raw))
-		b = append(b, raw[:n]...)
-		raw = raw[n:]
+// A block that is stored as it is lies in raw blocks of a frame: its headers are always the same.
+var (
+	rawFrameStart = appendBlockHeader(appendFrameHeader(nil, blockBytes), typeRaw, maxZstdBlock, false)
+	rawBlockNext  = appendBlockHeader(nil, typeRaw, maxZstdBlock, false)
+	rawBlockLast  = appendBlockHeader(nil, typeRaw, maxZstdBlock, true)
+)
+
+const rawFrameBytes = 10 + blockBytes/maxZstdBlock*3 + blockBytes
+
+// rawFrame returns the pieces of the frame that holds a block as it is.
+func rawFrame(raw []byte) [][]byte {
+	pieces := make([][]byte, 0, 2*blockBytes/maxZstdBlock)
+	for at := 0; at < blockBytes; at += maxZstdBlock {
+		header := rawBlockNext
+		switch at {
+		case 0:
+			header = rawFrameStart
+		case blockBytes - maxZstdBlock:
+			header = rawBlockLast
+		}
+		pieces = append(pieces, header, raw[at:at+maxZstdBlock])
 	}
-	return b
+	return pieces
+}
+
+func rawFrameCRC(raw []byte) (crc uint32) {
+	for _, piece := range rawFrame(raw) {
+		crc = crc32.Update(crc, castagnoli, piece)
+	}
+	return crc
 }
 
 // appendZeros appends a frame of n blocks of zeros, holeBlocks at most.
@@ -101,22 +122,27 @@ const (
 	hardly = 0.1
 )
 
-// Frame encodes a block into dst. It returns nil where the block is better
-// stored as it is. The same block gives the same frame.
-func (e *Encoder) Frame(dst, block []byte) []byte {
-	worth := len(block) < samples*sampleBytes
-	for i := range samples {
-		if worth {
-			break
+// Encode prepares a block for Writer.Add, in memory of a block's size that it
+// may use until then, and reports whether it does. The same block is always encoded in the same way.
+func (e *Encoder) Encode(b *Block, memory []byte) bool {
+	b.encoded, b.frame = true, nil
+	if worth(b.Raw) {
+		if frame := e.z.EncodeAll(b.Raw, memory[:0]); len(frame) < len(b.Raw) {
+			b.frame, b.crc = frame, crc32.Checksum(frame, castagnoli)
+			return true
 		}
+	}
+	b.crc = rawFrameCRC(b.Raw)
+	return false
+}
+
+// worth reports whether a block is worth the time to compress it.
+func worth(block []byte) bool {
+	for i := range samples {
 		at := i * (len(block) - sampleBytes) / (samples - 1)
-		worth = compress.Estimate(block[at:at+sampleBytes]) > hardly
+		if compress.Estimate(block[at:at+sampleBytes]) > hardly {
+			return true
+		}
 	}
-	if !worth {
-		return nil
-	}
-	if frame := e.z.EncodeAll(block, dst[:0]); len(frame) < len(block) {
-		return frame
-	}
-	return nil
+	return false
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 )
 
+// hashAhead is how many blocks may wait for the hash.
+const hashAhead = 8
+
 // toHash is what the hash over the raw disk comes to next: a block, zeros, or
 // somebody who asks for its state at this point.
 type toHash struct {

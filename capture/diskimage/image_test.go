@@ -91,12 +91,12 @@ func (m *mortal) Begin(ctx context.Context, key string, o evidence.PutOptions) (
 	return dying(m, func() (evidence.Upload, error) { return m.Resumable.Begin(ctx, key, o) })
 }
 
-func (m *mortal) Part(ctx context.Context, u evidence.Upload, n int, body []byte) (evidence.Part, error) {
+func (m *mortal) Part(ctx context.Context, u evidence.Upload, p evidence.Part, body io.ReadSeeker) (evidence.Part, error) {
 	return dying(m, func() (evidence.Part, error) {
 		m.mu.Lock()
 		m.sent++
 		m.mu.Unlock()
-		return m.Resumable.Part(ctx, u, n, body)
+		return m.Resumable.Part(ctx, u, p, body)
 	})
 }
 
@@ -159,7 +159,9 @@ func write(ctx context.Context, o diskimage.Options, d disk, was map[int64][]byt
 					return err
 				}
 			} else if ok && !(had && bytes.Equal(old, raw)) {
-				if err := w.Add(diskimage.Block{Index: i, Sum: sha256.Sum256(raw), Raw: raw, Frame: encoder.Frame(nil, raw)}); err != nil {
+				b := diskimage.Block{Index: i, Sum: sha256.Sum256(raw), Raw: raw}
+				encoder.Encode(&b, make([]byte, blockBytes))
+				if err := w.Add(b); err != nil {
 					return err
 				}
 			}

@@ -127,14 +127,18 @@ func (m *memory) Begin(_ context.Context, key string, o evidence.PutOptions) (ev
 	return u, nil
 }
 
-func (m *memory) Part(ctx context.Context, u evidence.Upload, n int, body []byte) (evidence.Part, error) {
+func (m *memory) Part(ctx context.Context, u evidence.Upload, p evidence.Part, r io.ReadSeeker) (evidence.Part, error) {
+	body, err := io.ReadAll(r)
+	if err != nil || partOf(p.Number, body) != p {
+		return p, errors.Join(evidence.ErrDigest, err)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.uploads[u.ID] == nil || ctx.Err() != nil {
 		return evidence.Part{}, errors.Join(evidence.ErrNotFound, ctx.Err())
 	}
-	m.uploads[u.ID][n] = bytes.Clone(body)
-	return partOf(n, body), nil
+	m.uploads[u.ID][p.Number] = body
+	return p, nil
 }
 
 func partOf(n int, body []byte) evidence.Part {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -53,20 +52,21 @@ func (w *Writer) send() error {
 	w.part = nil
 	s := &w.at.Segment
 	s.Parts++
-	s.Bytes += int64(len(body))
-	s.CRC32C = crc32.Update(s.CRC32C, castagnoli, body)
-	p := &part{stored: make(chan struct{}), Part: evidence.Part{Number: s.Parts, Bytes: int64(len(body))}}
+	s.Bytes += int64(body.bytes)
+	s.CRC32C = combine(s.CRC32C, body.crc, body.bytes)
+	p := &part{stored: make(chan struct{}), Part: evidence.Part{Number: s.Parts, Bytes: int64(body.bytes), CRC32C: body.crc}}
 	w.parts = append(w.parts, p)
 	upload, there := s.Upload, w.there[s.Parts]
 	w.g.Go(func() (err error) {
 		// The same blocks make the same parts, so what a try before us has sent need not be sent again.
-		if there.Bytes == p.Bytes && there.CRC32C == crc32.Checksum(body, castagnoli) {
+		if there.Bytes == p.Bytes && there.CRC32C == p.CRC32C {
 			p.Part = there
-		} else if p.Part, err = w.o.Store.Part(w.ctx, upload, p.Number, body); err != nil {
+		} else if p.Part, err = w.o.Store.Part(w.ctx, upload, p.Part, body.reader()); err != nil {
 			return err
 		}
 		close(p.stored)
-		w.free <- body[:0]
+		body.release(w.o.Buffers)
+		<-w.slots
 		return nil
 	})
 	return nil
@@ -140,7 +140,7 @@ func (w *Writer) endSegment() error {
 	if err := w.room(); err != nil {
 		return err
 	}
-	w.part = w.table.appendTo(w.part)
+	w.part.small(w.o.Buffers, w.table.appendTo(nil))
 	if err := w.send(); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"hash/crc32"
 	"iter"
 
 	"golang.org/x/sync/errgroup"
@@ -26,18 +25,18 @@ const (
 	listParts = 40
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Block is a block on its way into an image or out of it.
 type Block struct {
 	Index int64
 	Sum   [sha256.Size]byte
 	// Raw is the block; nil for one that is zeros now and was not in the image's base.
 	Raw []byte
-	// Frame is what Encoder made of it; nil to store it as it is.
-	Frame []byte
-	// Done, where set, is called once Raw and Frame are needed no more.
+	// Done, where set, is called once Raw is needed no more.
 	Done func()
+
+	frame   []byte // what Encoder made of it; nil to store it as it is
+	crc     uint32 // CRC-32C of the frame
+	encoded bool
 }
 
 func (b Block) done() {
@@ -60,6 +59,8 @@ type Options struct {
 	Records []Record
 	// Record keeps a record: from what it says another process goes on.
 	Record func(context.Context, Record) error
+	// Buffers are shared with whoever reads the blocks; nil for some of its own.
+	Buffers *Buffers
 	// PartBytes and ListParts are the defaults where they are 0.
 	PartBytes, ListParts int
 }
@@ -109,8 +110,8 @@ type Writer struct {
 	list  []byte         // block list since the last commit
 	table seekTable
 
-	part      []byte
-	free      chan []byte // buffers for parts
+	part      *body
+	slots     chan struct{} // one for each part in memory
 	parts     []*part
 	there     map[int]evidence.Part // that an earlier try has stored
 	committed chan struct{}         // closed when the last commit is done
@@ -157,7 +158,7 @@ func Write(ctx context.Context, o Options, body func(context.Context, *Writer) e
 }
 
 func newWriter(o Options) (*Writer, error) {
-	w := &Writer{o: o, image: o.Image, hashing: make(chan toHash, parallelParts), committed: make(chan struct{})}
+	w := &Writer{o: o, image: o.Image, hashing: make(chan toHash, hashAhead), committed: make(chan struct{})}
 	close(w.committed)
 	if w.o.PartBytes == 0 {
 		w.o.PartBytes = PartBytes
@@ -165,10 +166,10 @@ func newWriter(o Options) (*Writer, error) {
 	if w.o.ListParts == 0 {
 		w.o.ListParts = listParts
 	}
-	w.free = make(chan []byte, parallelParts+1)
-	for range parallelParts + 1 {
-		w.free <- nil
+	if w.o.Buffers == nil {
+		w.o.Buffers = new(Buffers)
 	}
+	w.slots = make(chan struct{}, parallelParts+1)
 	if err := w.fold(); err != nil {
 		return nil, err
 	}
@@ -195,7 +196,8 @@ func (w *Writer) segmentEnd() int64 {
 	return min(w.blocks(), (int64(w.at.Segment.Number)+1)*(w.image.SegmentBytes/blockBytes))
 }
 
-// Add appends a block; what lies before it is a hole, or the base's.
+// Add appends a block; what lies before it is a hole, or the base's. One that
+// no Encoder has seen is stored as it is.
 func (w *Writer) Add(b Block) error {
 	if b.Index < w.at.Block || b.Index >= w.blocks() || b.Raw != nil && len(b.Raw) != blockBytes {
 		return fmt.Errorf("block %d of %d bytes does not fit: the disk has %d blocks, the next is %d", b.Index, len(b.Raw), w.blocks(), w.at.Block)
@@ -206,19 +208,23 @@ func (w *Writer) Add(b Block) error {
 	if err := w.room(); err != nil {
 		return err
 	}
-	before := len(w.part)
+	before := w.part.bytes
 	switch {
 	case b.Raw == nil && w.base == nil:
 		return fmt.Errorf("block %d is said to be zeros now, but the image builds on no other", b.Index)
 	case b.Raw == nil:
 	case b.Sum == evidence.ZeroBlock():
-		w.part = appendZeros(w.part, 1)
-	case b.Frame != nil:
-		w.part = append(w.part, b.Frame...)
+		w.part.small(w.o.Buffers, appendZeros(nil, 1))
+	case b.frame != nil:
+		w.part.copy(w.o.Buffers, b.frame, b.crc)
 	default:
-		w.part = appendRaw(w.part, b.Raw)
+		if !b.encoded {
+			b.crc = rawFrameCRC(b.Raw)
+		}
+		b = b.shared()
+		w.part.raw(b)
 	}
-	e := evidence.BlockEntry{Index: b.Index, Sum: b.Sum, Length: int64(len(w.part) - before)}
+	e := evidence.BlockEntry{Index: b.Index, Sum: b.Sum, Length: int64(w.part.bytes - before)}
 	if e.Length > 0 {
 		e.Offset = w.at.Segment.Bytes + int64(before)
 		w.table = append(w.table, frameSize{uint32(e.Length), blockBytes})
@@ -247,9 +253,9 @@ func (w *Writer) fill(to int64) error {
 			if err := w.room(); err != nil {
 				return err
 			}
-			before := len(w.part)
-			w.part = appendZeros(w.part, int(n))
-			w.table = append(w.table, frameSize{uint32(len(w.part) - before), uint32(n * blockBytes)})
+			frame := appendZeros(nil, int(n))
+			w.part.small(w.o.Buffers, frame)
+			w.table = append(w.table, frameSize{uint32(len(frame)), uint32(n * blockBytes)})
 			w.addZeros(n)
 			if err := w.toHash(toHash{zeros: n * blockBytes}); err != nil {
 				return err
@@ -297,20 +303,18 @@ func (w *Writer) addBase(to int64) error {
 	return nil
 }
 
-// room makes sure that there is a buffer for the part.
+// room makes sure that there is a part to add to.
 func (w *Writer) room() error {
 	if w.part != nil {
 		return nil
 	}
 	select {
-	case w.part = <-w.free:
+	case w.slots <- struct{}{}:
+		w.part = new(body)
+		return nil
 	case <-w.ctx.Done():
 		return context.Cause(w.ctx)
 	}
-	if w.part == nil {
-		w.part = make([]byte, 0, w.o.PartBytes+2*blockBytes)
-	}
-	return nil
 }
 
 // advance moves on by n blocks, sends the part where it is full and ends the
@@ -320,7 +324,7 @@ func (w *Writer) advance(n int64) error {
 	if w.at.Block == w.segmentEnd() {
 		return w.endSegment()
 	}
-	if len(w.part) < w.o.PartBytes {
+	if w.part == nil || w.part.bytes < w.o.PartBytes {
 		return nil
 	}
 	if err := w.send(); err != nil {

@@ -1,6 +1,9 @@
 package evidence
 
-import "context"
+import (
+	"context"
+	"io"
+)
 
 // Resumable is a Store that takes an object in parts and lets another process
 // go on with it. What it MUST guarantee beyond Store:
@@ -17,9 +20,10 @@ type Resumable interface {
 	// Begin starts an object with the retention asked for. What an earlier
 	// Begin of the key left unfinished is given up. It fails with ErrNotLocked, ErrExists.
 	Begin(ctx context.Context, key string, o PutOptions) (Upload, error)
-	// Part stores part n, from 1: at most 10,000 of 5 MiB to 5 GiB each, the
-	// last one of any size (Amazon S3 User Guide, "Multipart upload limits").
-	Part(ctx context.Context, u Upload, n int, body []byte) (Part, error)
+	// Part stores a part and returns it with its Tag. Numbers go from 1 to at most 10,000, a part has 5 MiB
+	// to 5 GiB, the last one any size (Amazon S3 User Guide, "Multipart upload limits").
+	// It fails with ErrDigest where the body has not the CRC32C that p says.
+	Part(ctx context.Context, u Upload, p Part, body io.ReadSeeker) (Part, error)
 	// Parts lists the parts stored so far, by number. It fails with
 	// ErrNotFound where the upload is gone: given up, or completed.
 	Parts(ctx context.Context, u Upload) ([]Part, error)

@@ -50,15 +50,14 @@ func (d *Directory) Begin(ctx context.Context, key string, o evidence.PutOptions
 }
 
 // Part keeps a part in a file of its number.
-func (d *Directory) Part(ctx context.Context, u evidence.Upload, n int, body []byte) (evidence.Part, error) {
-	p := evidence.Part{Number: n, Bytes: int64(len(body)), CRC32C: crc32.Checksum(body, castagnoli)}
-	if err := d.part(ctx, u, n, body); err != nil {
-		return p, fmt.Errorf("storing part %d of %s in %s: %w", n, u.Key, d, err)
+func (d *Directory) Part(ctx context.Context, u evidence.Upload, p evidence.Part, body io.ReadSeeker) (evidence.Part, error) {
+	if err := d.part(ctx, u, p, body); err != nil {
+		return p, fmt.Errorf("storing part %d of %s in %s: %w", p.Number, u.Key, d, err)
 	}
 	return p, nil
 }
 
-func (d *Directory) part(ctx context.Context, u evidence.Upload, n int, body []byte) error {
+func (d *Directory) part(ctx context.Context, u evidence.Upload, p evidence.Part, body io.Reader) error {
 	dir, err := d.uploadDir(u)
 	if err == nil {
 		err = ctx.Err()
@@ -70,14 +69,18 @@ func (d *Directory) part(ctx context.Context, u evidence.Upload, n int, body []b
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(body)
+	h := crc32.New(castagnoli)
+	n, err := io.Copy(io.MultiWriter(f, h), body)
+	if err == nil && (n != p.Bytes || h.Sum32() != p.CRC32C) {
+		err = fmt.Errorf("%w: %d bytes of CRC-32C %s came, not %d of %s", evidence.ErrDigest, n, crcText(h.Sum32()), p.Bytes, crcText(p.CRC32C))
+	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	if err := os.Rename(f.Name(), filepath.Join(dir, partName(n))); err != nil {
+	if err := os.Rename(f.Name(), filepath.Join(dir, partName(p.Number))); err != nil {
 		return err
 	}
 	return syncDir(dir)

@@ -1,13 +1,13 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -94,18 +94,17 @@ func (s *S3) begin(ctx context.Context, key string, o evidence.PutOptions) (evid
 }
 
 // Part uploads one part. The SDK sends its own CRC-32C behind the body, so that nothing signs, and
-// hashes, the body once more; what S3 has got is compared with ours.
-func (s *S3) Part(ctx context.Context, u evidence.Upload, n int, body []byte) (evidence.Part, error) {
-	p := evidence.Part{Number: n, Bytes: int64(len(body)), CRC32C: crc32.Checksum(body, castagnoli)}
+// hashes, the body once more; what S3 has got is compared with what it should be.
+func (s *S3) Part(ctx context.Context, u evidence.Upload, p evidence.Part, body io.ReadSeeker) (evidence.Part, error) {
 	out, err := s.client.UploadPart(ctx, &s3.UploadPartInput{
-		Bucket: &s.o.Bucket, Key: s.key(u.Key), UploadId: &u.ID, PartNumber: aws.Int32(int32(n)),
-		Body: bytes.NewReader(body), ContentLength: &p.Bytes, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
+		Bucket: &s.o.Bucket, Key: s.key(u.Key), UploadId: &u.ID, PartNumber: aws.Int32(int32(p.Number)),
+		Body: body, ContentLength: &p.Bytes, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
 	})
 	if err != nil {
-		return p, fmt.Errorf("storing part %d of %s in %s: %w", n, u.Key, s, explain(err, s.o.Bucket))
+		return p, fmt.Errorf("storing part %d of %s in %s: %w", p.Number, u.Key, s, explain(err, s.o.Bucket))
 	}
 	if got := aws.ToString(out.ChecksumCRC32C); got != crcText(p.CRC32C) {
-		return p, fmt.Errorf("storing part %d of %s in %s: %w: CRC-32C %s was sent, %q is stored", n, u.Key, s, evidence.ErrDigest, crcText(p.CRC32C), got)
+		return p, fmt.Errorf("storing part %d of %s in %s: %w: CRC-32C should be %s, of what is stored it is %q", p.Number, u.Key, s, evidence.ErrDigest, crcText(p.CRC32C), got)
 	}
 	p.Tag = aws.ToString(out.ETag)
 	return p, nil

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"errors"
+	"hash/crc32"
 	"slices"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 // resumables check a store that takes objects in parts.
 var resumables = map[string]func(*testing.T, evidence.Resumable){
 	"PartsMakeAnObject":                inParts,
+	"APartOfOtherBytesIsRefused":       otherBytes,
 	"AnotherProcessGoesOn":             goesOn,
 	"APartSentAgainReplacesTheOld":     partAgain,
 	"CompletedAgainItIsTheSame":        completedAgain,
@@ -29,9 +31,13 @@ func begin(t *testing.T, s evidence.Resumable, key string) evidence.Upload {
 	return u
 }
 
+func partOf(n int, body []byte) evidence.Part {
+	return evidence.Part{Number: n, Bytes: int64(len(body)), CRC32C: crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))}
+}
+
 func send(t *testing.T, s evidence.Resumable, u evidence.Upload, n int, body []byte) evidence.Part {
 	t.Helper()
-	p, err := s.Part(t.Context(), u, n, body)
+	p, err := s.Part(t.Context(), u, partOf(n, body), bytes.NewReader(body))
 	if err != nil {
 		t.Fatalf("Part %d: %v", n, err)
 	}
@@ -58,6 +64,14 @@ func completed(t *testing.T, s evidence.Resumable, u evidence.Upload, parts []ev
 		t.Error("other bytes came back")
 	}
 	return obj
+}
+
+func otherBytes(t *testing.T, s evidence.Resumable) {
+	u := begin(t, s, "parts/other")
+	p := partOf(1, random(1, mib))
+	if _, err := s.Part(t.Context(), u, p, bytes.NewReader(random(2, mib))); !errors.Is(err, evidence.ErrDigest) {
+		t.Errorf("error %v, want ErrDigest", err)
+	}
 }
 
 func inParts(t *testing.T, s evidence.Resumable) {
