@@ -144,27 +144,24 @@ type clientToken struct {
 	Resource string `json:"resource"`
 }
 
-// token finds the resource that an earlier request with the same token made;
-// empty where there is none. The same token with other parameters is an error.
-func (s *ec2State) token(operation string, token *string, in any) (resource string, err error) {
+// once gives what an earlier request with the same token made, and creates it
+// where there was none. The same token with other parameters is an error.
+func (s *ec2State) once(operation string, token *string, in any, create func() (resource string, err error)) (string, error) {
 	if token == nil {
-		return "", nil
+		return create()
 	}
-	t, ok := s.Tokens[operation+" "+*token]
-	if !ok {
-		return "", nil
+	key, sum := operation+" "+*token, sumOfRequest(in)
+	if t, ok := s.Tokens[key]; ok {
+		if t.Sum != sum {
+			return "", apiError("IdempotentParameterMismatch", "The request uses the same client token as a previous, but non-identical request.")
+		}
+		return t.Resource, nil
 	}
-	if t.Sum != sumOfRequest(in) {
-		return "", apiError("IdempotentParameterMismatch", "The request uses the same client token as a previous, but non-identical request.")
+	made, err := create()
+	if err == nil {
+		s.Tokens[key] = clientToken{Sum: sum, Resource: made}
 	}
-	return t.Resource, nil
-}
-
-// remember keeps what the token has made.
-func (s *ec2State) remember(operation string, token *string, in any, resource string) {
-	if token != nil {
-		s.Tokens[operation+" "+*token] = clientToken{Sum: sumOfRequest(in), Resource: resource}
-	}
+	return made, err
 }
 
 func sumOfRequest(in any) string {

@@ -161,25 +161,24 @@ func (c *call) aclField(a *networkACL, name string) (values []string, ok bool) {
 // ec2CreateNetworkAcl: API_CreateNetworkAcl.
 func ec2CreateNetworkAcl(c *call, in *ec2.CreateNetworkAclInput) (*ec2.CreateNetworkAclOutput, error) {
 	s := c.ec2()
-	made, err := s.token("CreateNetworkAcl", in.ClientToken, in)
-	if err != nil {
-		return nil, err
-	}
-	if made == "" {
+	made, err := s.once("CreateNetworkAcl", in.ClientToken, in, func() (string, error) {
 		v, err := get(kindVPC, s.VPCs, in.VpcId)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if err := c.owned(v.ID, "CreateNetworkAcl"); err != nil {
-			return nil, err
+			return "", err
 		}
 		tags, err := tagsFor(types.ResourceTypeNetworkAcl, in.TagSpecifications)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
-		made = c.makeACL(v).ID
-		c.tag(made, tags)
-		s.remember("CreateNetworkAcl", in.ClientToken, in, made)
+		a := c.makeACL(v)
+		c.tag(a.ID, tags)
+		return a.ID, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	shown := c.showACL(s.ACLs[made])
 	return &ec2.CreateNetworkAclOutput{NetworkAcl: &shown, ClientToken: in.ClientToken}, nil

@@ -38,18 +38,14 @@ func (ops operations) ec2Endpoints() {
 // ec2CreateVpcEndpoint: API_CreateVpcEndpoint.
 func ec2CreateVpcEndpoint(c *call, in *ec2.CreateVpcEndpointInput) (*ec2.CreateVpcEndpointOutput, error) {
 	s := c.ec2()
-	made, err := s.token("CreateVpcEndpoint", in.ClientToken, in)
-	if err != nil {
-		return nil, err
-	}
-	if made == "" {
+	made, err := s.once("CreateVpcEndpoint", in.ClientToken, in, func() (string, error) {
 		e, err := c.planEndpoint(in)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		tags, err := tagsFor(types.ResourceTypeVpcEndpoint, in.TagSpecifications)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		e.ID, e.Created = c.id("vpce"), c.Now
 		for _, sub := range e.Subnets {
@@ -62,8 +58,10 @@ func ec2CreateVpcEndpoint(c *call, in *ec2.CreateVpcEndpointInput) (*ec2.CreateV
 		}
 		s.Endpoints[e.ID] = e
 		c.tag(e.ID, tags)
-		made = e.ID
-		s.remember("CreateVpcEndpoint", in.ClientToken, in, made)
+		return e.ID, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	shown := c.showEndpoint(s.Endpoints[made])
 	return &ec2.CreateVpcEndpointOutput{VpcEndpoint: &shown, ClientToken: in.ClientToken}, nil

@@ -38,24 +38,26 @@ func (ops operations) ec2FlowLogs() {
 // ec2CreateFlowLogs: API_CreateFlowLogs. Only logs that go to CloudWatch Logs
 // can be read here; others exist.
 func ec2CreateFlowLogs(c *call, in *ec2.CreateFlowLogsInput) (*ec2.CreateFlowLogsOutput, error) {
-	s := c.ec2()
-	made, err := s.token("CreateFlowLogs", in.ClientToken, in)
+	made, err := c.ec2().once("CreateFlowLogs", in.ClientToken, in, func() (string, error) { return c.createFlowLogs(in) })
 	if err != nil {
 		return nil, err
 	}
-	if made != "" {
-		return &ec2.CreateFlowLogsOutput{ClientToken: in.ClientToken, FlowLogIds: strings.Fields(made)}, nil
-	}
+	return &ec2.CreateFlowLogsOutput{ClientToken: in.ClientToken, FlowLogIds: strings.Fields(made)}, nil
+}
+
+// createFlowLogs gives the IDs of the new flow logs, with a space between them.
+func (c *call) createFlowLogs(in *ec2.CreateFlowLogsInput) (string, error) {
+	s := c.ec2()
 	model, err := flowLogOf(in)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if err := checkSpecs(in.TagSpecifications, types.ResourceTypeVpcFlowLog); err != nil {
-		return nil, err
+		return "", err
 	}
 	tags, err := tagsFor(types.ResourceTypeVpcFlowLog, in.TagSpecifications)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	kinds := map[types.FlowLogsResourceType]string{
 		types.FlowLogsResourceTypeVpc: "vpc", types.FlowLogsResourceTypeSubnet: "subnet", types.FlowLogsResourceTypeNetworkInterface: "eni",
@@ -63,22 +65,21 @@ func ec2CreateFlowLogs(c *call, in *ec2.CreateFlowLogsInput) (*ec2.CreateFlowLog
 	for _, id := range in.ResourceIds {
 		k, exists := s.kindOf(id)
 		if k.prefix == "" || k.prefix != kinds[in.ResourceType] {
-			return nil, apiError("InvalidParameterValue", fmt.Sprintf("%s is not a resource of type %s", id, in.ResourceType))
+			return "", apiError("InvalidParameterValue", fmt.Sprintf("%s is not a resource of type %s", id, in.ResourceType))
 		}
 		if !exists {
-			return nil, k.missing(id)
+			return "", k.missing(id)
 		}
 	}
-	out := &ec2.CreateFlowLogsOutput{ClientToken: in.ClientToken}
+	var ids []string
 	for _, id := range in.ResourceIds {
 		l := model
 		l.ID, l.Resource, l.Created = c.id("fl"), id, c.Now
 		put(&s.FlowLogs, l.ID, &l)
 		c.tag(l.ID, tags)
-		out.FlowLogIds = append(out.FlowLogIds, l.ID)
+		ids = append(ids, l.ID)
 	}
-	s.remember("CreateFlowLogs", in.ClientToken, in, strings.Join(out.FlowLogIds, " "))
-	return out, nil
+	return strings.Join(ids, " "), nil
 }
 
 // flowLogOf is what the request asks for, of any of its resources.

@@ -134,24 +134,22 @@ func ec2DescribeVpnGateways(c *call, in *ec2.DescribeVpnGatewaysInput) (*ec2.Des
 // ec2CreateEgressOnlyInternetGateway: API_CreateEgressOnlyInternetGateway.
 func ec2CreateEgressOnlyInternetGateway(c *call, in *ec2.CreateEgressOnlyInternetGatewayInput) (*ec2.CreateEgressOnlyInternetGatewayOutput, error) {
 	s := c.ec2()
-	made, err := s.token("CreateEgressOnlyInternetGateway", in.ClientToken, in)
-	if err != nil {
-		return nil, err
-	}
-	if made == "" {
+	made, err := s.once("CreateEgressOnlyInternetGateway", in.ClientToken, in, func() (string, error) {
 		v, err := get(kindVPC, s.VPCs, in.VpcId)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		tags, err := tagsFor(types.ResourceTypeEgressOnlyInternetGateway, in.TagSpecifications)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		g := &egressGateway{ID: c.id("eigw"), VPC: v.ID}
 		put(&s.EgressOnly, g.ID, g)
 		c.tag(g.ID, tags)
-		made = g.ID
-		s.remember("CreateEgressOnlyInternetGateway", in.ClientToken, in, made)
+		return g.ID, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	shown := c.showEgressOnly(s.EgressOnly[made])
 	return &ec2.CreateEgressOnlyInternetGatewayOutput{EgressOnlyInternetGateway: &shown, ClientToken: in.ClientToken}, nil

@@ -49,25 +49,21 @@ func (ops operations) ec2Insights() {
 // ec2CreateNetworkInsightsPath: API_CreateNetworkInsightsPath.
 func ec2CreateNetworkInsightsPath(c *call, in *ec2.CreateNetworkInsightsPathInput) (*ec2.CreateNetworkInsightsPathOutput, error) {
 	s := c.ec2()
-	made, err := s.token("CreateNetworkInsightsPath", in.ClientToken, in)
-	if err != nil {
-		return nil, err
-	}
-	if made == "" {
+	made, err := s.once("CreateNetworkInsightsPath", in.ClientToken, in, func() (string, error) {
 		if in.Source == nil || in.Protocol == "" {
-			return nil, apiError("MissingParameter", "The request must contain the parameters Source and Protocol")
+			return "", apiError("MissingParameter", "The request must contain the parameters Source and Protocol")
 		}
 		if in.Destination == nil && in.DestinationIp == nil {
-			return nil, apiError("MissingParameter", "The request must contain the parameter Destination or DestinationIp")
+			return "", apiError("MissingParameter", "The request must contain the parameter Destination or DestinationIp")
 		}
 		for _, end := range []*string{in.Source, in.Destination} {
 			if k, exists := s.kindOf(aws.ToString(end)); end != nil && k.prefix != "" && !exists {
-				return nil, k.missing(*end)
+				return "", k.missing(*end)
 			}
 		}
 		tags, err := tagsFor(types.ResourceTypeNetworkInsightsPath, in.TagSpecifications)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		p := &insightsPath{
 			ID: c.id("nip"), Source: *in.Source, Destination: aws.ToString(in.Destination), DestinationIP: aws.ToString(in.DestinationIp),
@@ -75,8 +71,10 @@ func ec2CreateNetworkInsightsPath(c *call, in *ec2.CreateNetworkInsightsPathInpu
 		}
 		put(&s.Insights.Paths, p.ID, p)
 		c.tag(p.ID, tags)
-		made = p.ID
-		s.remember("CreateNetworkInsightsPath", in.ClientToken, in, made)
+		return p.ID, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	p, err := get(kindInsights, s.Insights.Paths, &made)
 	if err != nil {
@@ -133,24 +131,22 @@ func ec2DeleteNetworkInsightsPath(c *call, in *ec2.DeleteNetworkInsightsPathInpu
 // ec2StartNetworkInsightsAnalysis: API_StartNetworkInsightsAnalysis.
 func ec2StartNetworkInsightsAnalysis(c *call, in *ec2.StartNetworkInsightsAnalysisInput) (*ec2.StartNetworkInsightsAnalysisOutput, error) {
 	s := c.ec2()
-	made, err := s.token("StartNetworkInsightsAnalysis", in.ClientToken, in)
-	if err != nil {
-		return nil, err
-	}
-	if made == "" {
+	made, err := s.once("StartNetworkInsightsAnalysis", in.ClientToken, in, func() (string, error) {
 		p, err := get(kindInsights, s.Insights.Paths, in.NetworkInsightsPathId)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		tags, err := tagsFor(types.ResourceTypeNetworkInsightsAnalysis, in.TagSpecifications)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		a := &insightsAnalysis{ID: c.id("nia"), Path: p.ID, Started: c.Now, Stops: s.analyse(p)}
 		put(&s.Insights.Analyses, a.ID, a)
 		c.tag(a.ID, tags)
-		made = a.ID
-		s.remember("StartNetworkInsightsAnalysis", in.ClientToken, in, made)
+		return a.ID, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	a, err := get(kindAnalysis, s.Insights.Analyses, &made)
 	if err != nil {

@@ -213,15 +213,9 @@ func (s *ec2State) bury(i *instance) {
 // shows the first one's instances.
 func ec2RunInstances(c *call, in *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
 	s := c.ec2()
-	reservation, err := s.token("RunInstances", in.ClientToken, in)
+	reservation, err := s.once("RunInstances", in.ClientToken, in, func() (string, error) { return runNew(c, in) })
 	if err != nil {
 		return nil, err
-	}
-	if reservation == "" {
-		if reservation, err = runNew(c, in); err != nil {
-			return nil, err
-		}
-		s.remember("RunInstances", in.ClientToken, in, reservation)
 	}
 	out := &ec2.RunInstancesOutput{ReservationId: &reservation, OwnerId: &c.Account}
 	for _, i := range inOrder(s.Instances) {

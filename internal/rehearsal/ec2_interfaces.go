@@ -377,32 +377,30 @@ func ec2DescribeNetworkInterfaceAttribute(c *call, in *ec2.DescribeNetworkInterf
 // ec2CreateNetworkInterface: API_CreateNetworkInterface.
 func ec2CreateNetworkInterface(c *call, in *ec2.CreateNetworkInterfaceInput) (*ec2.CreateNetworkInterfaceOutput, error) {
 	s := c.ec2()
-	made, err := s.token("CreateNetworkInterface", in.ClientToken, in)
-	if err != nil {
-		return nil, err
-	}
-	if made == "" {
+	made, err := s.once("CreateNetworkInterface", in.ClientToken, in, func() (string, error) {
 		sub, err := get(kindSubnet, s.Subnets, in.SubnetId)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		groups, err := c.groupsFor(sub.VPC, in.Groups)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if err := c.freeIP(sub, aws.ToString(in.PrivateIpAddress)); err != nil {
-			return nil, err
+			return "", err
 		}
 		tags, err := tagsFor(types.ResourceTypeNetworkInterface, in.TagSpecifications)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		n := c.makeInterface(launchInterface{
 			Subnet: sub.ID, Groups: groups, Description: aws.ToString(in.Description), PrivateIP: aws.ToString(in.PrivateIpAddress), IPv6: aws.ToInt32(in.Ipv6AddressCount),
 		})
 		c.tag(n.ID, tags)
-		made = n.ID
-		s.remember("CreateNetworkInterface", in.ClientToken, in, made)
+		return n.ID, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	shown := c.showInterface(s.Interfaces[made])
 	return &ec2.CreateNetworkInterfaceOutput{NetworkInterface: &shown, ClientToken: in.ClientToken}, nil

@@ -86,25 +86,23 @@ func (w *world) hasGateway(vpc string) bool {
 // ec2CreateRouteTable: API_CreateRouteTable.
 func ec2CreateRouteTable(c *call, in *ec2.CreateRouteTableInput) (*ec2.CreateRouteTableOutput, error) {
 	s := c.ec2()
-	made, err := s.token("CreateRouteTable", in.ClientToken, in)
-	if err != nil {
-		return nil, err
-	}
-	if made == "" {
+	made, err := s.once("CreateRouteTable", in.ClientToken, in, func() (string, error) {
 		v, err := get(kindVPC, s.VPCs, in.VpcId)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		tags, err := tagsFor(types.ResourceTypeRouteTable, in.TagSpecifications)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		t := &routeTable{ID: c.id("rtb"), VPC: v.ID}
 		t.addLocal(v)
 		s.RouteTables[t.ID] = t
 		c.tag(t.ID, tags)
-		made = t.ID
-		s.remember("CreateRouteTable", in.ClientToken, in, made)
+		return t.ID, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	shown := c.showRouteTable(s.RouteTables[made])
 	return &ec2.CreateRouteTableOutput{RouteTable: &shown, ClientToken: in.ClientToken}, nil
@@ -443,25 +441,21 @@ func ec2DescribeInternetGateways(c *call, in *ec2.DescribeInternetGatewaysInput)
 // onto an interface of its own, and is there at once.
 func ec2CreateNatGateway(c *call, in *ec2.CreateNatGatewayInput) (*ec2.CreateNatGatewayOutput, error) {
 	s := c.ec2()
-	made, err := s.token("CreateNatGateway", in.ClientToken, in)
-	if err != nil {
-		return nil, err
-	}
-	if made == "" {
+	made, err := s.once("CreateNatGateway", in.ClientToken, in, func() (string, error) {
 		sub, err := get(kindSubnet, s.Subnets, in.SubnetId)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		a, err := get(kindAddress, s.Addresses, in.AllocationId)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if a.Association != "" {
-			return nil, apiError("Resource.AlreadyAssociated", fmt.Sprintf("resource %s is already associated with associate-id %s", a.ID, a.Association))
+			return "", apiError("Resource.AlreadyAssociated", fmt.Sprintf("resource %s is already associated with associate-id %s", a.ID, a.Association))
 		}
 		tags, err := tagsFor(types.ResourceTypeNatgateway, in.TagSpecifications)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		g := &natGateway{ID: c.id("nat"), VPC: sub.VPC, Subnet: sub.ID, Address: a.ID, Created: c.Now}
 		n := c.makeServiceInterface(sub.ID, nil, types.NetworkInterfaceTypeNatGateway, "Interface for NAT Gateway "+g.ID)
@@ -469,8 +463,10 @@ func ec2CreateNatGateway(c *call, in *ec2.CreateNatGatewayInput) (*ec2.CreateNat
 		a.Association, a.Interface, a.PrivateIP = c.id("eipassoc"), n.ID, n.IPs[0]
 		s.NATs[g.ID] = g
 		c.tag(g.ID, tags)
-		made = g.ID
-		s.remember("CreateNatGateway", in.ClientToken, in, made)
+		return g.ID, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	shown := c.showNAT(s.NATs[made])
 	return &ec2.CreateNatGatewayOutput{NatGateway: &shown, ClientToken: in.ClientToken}, nil

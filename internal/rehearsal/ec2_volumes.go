@@ -130,17 +130,9 @@ func (c *call) ebsKey(key string) string {
 // request succeeds and the volume ends in error.
 func ec2CreateVolume(c *call, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutput, error) {
 	s := c.ec2()
-	made, err := s.token("CreateVolume", in.ClientToken, in)
+	made, err := s.once("CreateVolume", in.ClientToken, in, func() (string, error) { return c.createVolume(in) })
 	if err != nil {
 		return nil, err
-	}
-	if made == "" {
-		v, err := c.createVolume(in)
-		if err != nil {
-			return nil, err
-		}
-		made = v.ID
-		s.remember("CreateVolume", in.ClientToken, in, made)
 	}
 	v := c.showVolume(s.Volumes[made])
 	return &ec2.CreateVolumeOutput{
@@ -150,43 +142,43 @@ func ec2CreateVolume(c *call, in *ec2.CreateVolumeInput) (*ec2.CreateVolumeOutpu
 	}, nil
 }
 
-func (c *call) createVolume(in *ec2.CreateVolumeInput) (*volume, error) {
+func (c *call) createVolume(in *ec2.CreateVolumeInput) (id string, err error) {
 	l := launchVolume{
 		Size: aws.ToInt32(in.Size), Type: in.VolumeType, Snapshot: aws.ToString(in.SnapshotId), Encrypted: aws.ToBool(in.Encrypted),
 		Key: aws.ToString(in.KmsKeyId), IOPS: aws.ToInt32(in.Iops), Rate: aws.ToInt32(in.Throughput),
 	}
 	if err := c.here(); err != nil {
-		return nil, err
+		return "", err
 	}
 	zone := aws.ToString(in.AvailabilityZone)
 	if !slices.Contains(c.zones(), zone) {
-		return nil, apiError("InvalidZone.NotFound", fmt.Sprintf("The zone '%s' does not exist.", zone))
+		return "", apiError("InvalidZone.NotFound", fmt.Sprintf("The zone '%s' does not exist.", zone))
 	}
 	if l.Snapshot == "" && l.Size == 0 {
-		return nil, apiError("MissingParameter", "The request must contain the parameter size/snapshot")
+		return "", apiError("MissingParameter", "The request must contain the parameter size/snapshot")
 	}
 	if l.Snapshot != "" {
 		snap, err := get(kindSnapshot, c.EC2.Snapshots, &l.Snapshot)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if snap.State != types.SnapshotStateCompleted {
-			return nil, apiError("IncorrectState", fmt.Sprintf("Snapshot is in invalid state - %s", snap.State))
+			return "", apiError("IncorrectState", fmt.Sprintf("Snapshot is in invalid state - %s", snap.State))
 		}
 		if l.Size != 0 && l.Size < snap.Size {
-			return nil, apiError("InvalidParameterValue", fmt.Sprintf("The size of the volume (%d) must be at least that of the snapshot (%d).", l.Size, snap.Size))
+			return "", apiError("InvalidParameterValue", fmt.Sprintf("The size of the volume (%d) must be at least that of the snapshot (%d).", l.Size, snap.Size))
 		}
 	}
 	if l.Key != "" && !l.Encrypted {
-		return nil, apiError("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+		return "", apiError("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
 	}
 	if err := checkSpecs(in.TagSpecifications, types.ResourceTypeVolume); err != nil {
-		return nil, err
+		return "", err
 	}
 	l.Tags, _ = tagsFor(types.ResourceTypeVolume, in.TagSpecifications)
 	v := c.makeVolume(nil, l)
 	v.AZ = zone
-	return v, nil
+	return v.ID, nil
 }
 
 // showVolume: API_Volume.
