@@ -143,25 +143,52 @@ func policySize(document string) int {
 	return n
 }
 
-// The quota is over all inline policies together, so a policy that fits alone
-// can be refused.
+// putInline sets an inline policy of its owner, "role NAME" or "user NAME". The quota
+// is over all inline policies together, so a policy that fits alone can be refused.
+func putInline(inline *map[string]string, owner string, limit int, policy, document *string) error {
+	name, text := aws.ToString(policy), aws.ToString(document)
+	if err := checkIAMName("policyName", name, 128); err != nil {
+		return err
+	}
+	if err := checkRolePolicy(text); err != nil {
+		return err
+	}
+	if inlineSize(*inline, name, text) > limit {
+		return iamLimit("Maximum policy size of %d bytes exceeded for %s", limit, owner)
+	}
+	put(inline, name, text)
+	return nil
+}
+
+// inlineSize is that of all inline policies once this one is put.
+func inlineSize(inline map[string]string, name, document string) int {
+	size := policySize(document)
+	for other, d := range inline {
+		if other != name {
+			size += policySize(d)
+		}
+	}
+	return size
+}
+
+// inlinePolicy is the document of an inline policy of its owner, a role or a user.
+func inlinePolicy(inline map[string]string, owner string, name *string) (string, error) {
+	document, ok := inline[aws.ToString(name)]
+	if !ok {
+		return "", noSuchEntity("The %s policy with name %s cannot be found.", owner, aws.ToString(name))
+	}
+	return document, nil
+}
+
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
 func iamPutRolePolicy(c *call, in *iam.PutRolePolicyInput) (*iam.PutRolePolicyOutput, error) {
 	r, err := c.editableRole(in.RoleName)
 	if err != nil {
 		return nil, err
 	}
-	name, document := aws.ToString(in.PolicyName), aws.ToString(in.PolicyDocument)
-	if err := checkIAMName("policyName", name, 128); err != nil {
+	if err := putInline(&r.Inline, "role "+r.Name, inlinePolicyLimit, in.PolicyName, in.PolicyDocument); err != nil {
 		return nil, err
 	}
-	if err := checkRolePolicy(document); err != nil {
-		return nil, err
-	}
-	if inlineSize(r.Inline, name, document) > inlinePolicyLimit {
-		return nil, iamLimit("Maximum policy size of %d bytes exceeded for role %s", inlinePolicyLimit, r.Name)
-	}
-	put(&r.Inline, name, document)
 	return &iam.PutRolePolicyOutput{}, nil
 }
 
@@ -171,19 +198,11 @@ func iamDeleteRolePolicy(c *call, in *iam.DeleteRolePolicyInput) (*iam.DeleteRol
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.inline(in.PolicyName); err != nil {
+	if _, err := inlinePolicy(r.Inline, "role", in.PolicyName); err != nil {
 		return nil, err
 	}
 	delete(r.Inline, *in.PolicyName)
 	return &iam.DeleteRolePolicyOutput{}, nil
-}
-
-func (r *role) inline(name *string) (string, error) {
-	document, ok := r.Inline[aws.ToString(name)]
-	if !ok {
-		return "", noSuchEntity("The role policy with name %s cannot be found.", aws.ToString(name))
-	}
-	return document, nil
 }
 
 // The document comes back URL-encoded.
@@ -193,7 +212,7 @@ func iamGetRolePolicy(c *call, in *iam.GetRolePolicyInput) (*iam.GetRolePolicyOu
 	if err != nil {
 		return nil, err
 	}
-	document, err := r.inline(in.PolicyName)
+	document, err := inlinePolicy(r.Inline, "role", in.PolicyName)
 	if err != nil {
 		return nil, err
 	}

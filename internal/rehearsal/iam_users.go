@@ -155,37 +155,10 @@ func iamPutUserPolicy(c *call, in *iam.PutUserPolicyInput) (*iam.PutUserPolicyOu
 	if err != nil {
 		return nil, err
 	}
-	name, document := aws.ToString(in.PolicyName), aws.ToString(in.PolicyDocument)
-	if err := checkIAMName("policyName", name, 128); err != nil {
+	if err := putInline(&u.Inline, "user "+u.Name, userInlineLimit, in.PolicyName, in.PolicyDocument); err != nil {
 		return nil, err
 	}
-	if err := checkRolePolicy(document); err != nil {
-		return nil, err
-	}
-	if inlineSize(u.Inline, name, document) > userInlineLimit {
-		return nil, iamLimit("Maximum policy size of %d bytes exceeded for user %s", userInlineLimit, u.Name)
-	}
-	put(&u.Inline, name, document)
 	return &iam.PutUserPolicyOutput{}, nil
-}
-
-// inlineSize is that of all inline policies once this one is put.
-func inlineSize(inline map[string]string, name, document string) int {
-	size := policySize(document)
-	for other, d := range inline {
-		if other != name {
-			size += policySize(d)
-		}
-	}
-	return size
-}
-
-func (u *iamUser) inline(name *string) (string, error) {
-	document, ok := u.Inline[aws.ToString(name)]
-	if !ok {
-		return "", noSuchEntity("The user policy with name %s cannot be found.", aws.ToString(name))
-	}
-	return document, nil
 }
 
 // https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteUserPolicy.html
@@ -194,7 +167,7 @@ func iamDeleteUserPolicy(c *call, in *iam.DeleteUserPolicyInput) (*iam.DeleteUse
 	if err != nil {
 		return nil, err
 	}
-	if _, err := u.inline(in.PolicyName); err != nil {
+	if _, err := inlinePolicy(u.Inline, "user", in.PolicyName); err != nil {
 		return nil, err
 	}
 	delete(u.Inline, *in.PolicyName)
@@ -207,7 +180,7 @@ func iamGetUserPolicy(c *call, in *iam.GetUserPolicyInput) (*iam.GetUserPolicyOu
 	if err != nil {
 		return nil, err
 	}
-	document, err := u.inline(in.PolicyName)
+	document, err := inlinePolicy(u.Inline, "user", in.PolicyName)
 	if err != nil {
 		return nil, err
 	}
