@@ -229,11 +229,7 @@ func newCaseShow(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: "show ID", Short: "Show a case: its runs, evidence and clean rooms", Args: exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			w, err := g.open()
-			if err != nil {
-				return err
-			}
-			r, err := w.readAny(cmd.Context(), args[0])
+			w, r, err := g.look(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -24,11 +24,7 @@ func newCleanRoomList(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list --case ID", Short: "List the case's clean rooms", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w, err := g.open()
-			if err != nil {
-				return err
-			}
-			r, err := w.readAny(cmd.Context(), caseID)
+			_, r, err := g.look(cmd.Context(), caseID)
 			if err != nil {
 				return err
 			}

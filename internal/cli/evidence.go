@@ -34,11 +34,7 @@ func newEvidenceList(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list --case ID", Short: "List the case's evidence", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			w, err := g.open()
-			if err != nil {
-				return err
-			}
-			r, err := w.readAny(cmd.Context(), caseID)
+			w, r, err := g.look(cmd.Context(), caseID)
 			if err != nil {
 				return err
 			}

@@ -27,11 +27,7 @@ func newEvidenceShow(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show --case ID ITEM", Short: "Show an item and its custody", Args: exactArgs("ITEM"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			w, err := g.open()
-			if err != nil {
-				return err
-			}
-			r, err := w.readAny(cmd.Context(), caseID)
+			w, r, err := g.look(cmd.Context(), caseID)
 			if err != nil {
 				return err
 			}

@@ -215,6 +215,16 @@ func (w *workspace) readAny(ctx context.Context, id string) (*record, error) {
 	return r, nil
 }
 
+// look opens the workspace and reads a case, for a command that only shows it.
+func (g *globals) look(ctx context.Context, id string) (*workspace, *record, error) {
+	w, err := g.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := w.readAny(ctx, id)
+	return w, r, err
+}
+
 // fold reads a held journal.
 func fold(j *journal.Journal) (*record, error) {
 	r := &record{state: incident.NewState(), custody: evidence.NewCustody()}
