@@ -87,6 +87,7 @@ func (b *bench) request(name string, resumed bool, with map[string]any) incident
 	return incident.Request{
 		Case: incident.Case{ID: "INC-1", Rehearsal: true}, Run: "run-1", Step: name, Target: b.target, Inputs: inputs,
 		Token: "0123456789abcdef0123456789abcdef", Resumed: resumed, Clock: b.account.Clock(), Progress: func(incident.Progress) {},
+		Turn:   func(_ context.Context, _ string, do func() error) error { return do() },
 		Record: func(_ context.Context, kind incident.EntryType, data any) error { return b.record(name, kind, data) },
 		Recorded: func(kind incident.EntryType) []json.RawMessage {
 			return seen[kind]

@@ -70,6 +70,7 @@ func (b *bench) request(resumed bool) incident.Request {
 		Case: incident.Case{ID: "INC 2026/7", Rehearsal: true}, Run: "run-1", Step: "cleanroom", Target: b.target,
 		Inputs: map[string]any{"snapshots": b.snapshots, "instance_type": "t3.large"},
 		Token:  "0123456789abcdef0123456789abcdef", Resumed: resumed, Clock: b.account.Clock(), Progress: func(incident.Progress) {},
+		Turn:   func(_ context.Context, _ string, do func() error) error { return do() },
 		Record: b.record,
 		Recorded: func(kind incident.EntryType) (all []json.RawMessage) {
 			for _, e := range seen {

@@ -198,7 +198,7 @@ func (t *applying) barAll(ctx context.Context, id string, found map[string]ec2ty
 		if d.ACL != id || d.Standing {
 			continue
 		}
-		made, err := t.bar(ctx, t.req, d, &a, t.notes.entries)
+		made, err := t.deny(ctx, d, &a)
 		switch {
 		case errors.Is(err, errFull):
 			p.missed = append(p.missed, missed{Measure: d.Measure, Resource: d.ACL, Prefix: d.Prefix, Egress: d.Egress, Reason: err.Error()})
@@ -212,6 +212,38 @@ func (t *applying) barAll(ctx context.Context, id string, found map[string]ec2ty
 		}
 	}
 	return p
+}
+
+// deny makes the entry of a barrier. One that other instances need as well is
+// made in turns: each reads the ACL anew, and whoever makes the entry waits until AWS
+// shows it, so that the next one takes it for its own too.
+func (t *applying) deny(ctx context.Context, d barrier, acl *ec2types.NetworkAcl) (made *entry, err error) {
+	if !d.joint() {
+		return t.bar(ctx, t.req, d, acl, t.notes.entries)
+	}
+	err = t.req.Turn(ctx, d.key(), func() error {
+		there, err := t.shows(ctx, d, acl)
+		if err != nil {
+			return err
+		}
+		if made, err = t.bar(ctx, t.req, d, acl, t.notes.entries); err != nil || there {
+			return err
+		}
+		return incident.Poll(ctx, t.req.Clock, pause, lag, d.what()+" of "+d.ACL, func(ctx context.Context) (bool, error) { return t.shows(ctx, d, acl) })
+	})
+	return made, err
+}
+
+// shows reads the ACL anew and reports whether the barrier stands in it.
+func (t *applying) shows(ctx context.Context, d barrier, acl *ec2types.NetworkAcl) (bool, error) {
+	found, err := t.acls(ctx, d.ACL)
+	if err != nil {
+		return false, err
+	}
+	if now, ok := found[d.ACL]; ok {
+		*acl = now
+	}
+	return d.denied(*acl), nil
 }
 
 // fallBack lowers the timeouts of the interfaces whose paths an ACL has no room for.

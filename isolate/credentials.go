@@ -52,8 +52,9 @@ func (a *credentials) Spec() incident.Spec {
 			"iam:DeleteRolePolicy", "iam:GetInstanceProfile", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole",
 			"iam:ListRolePolicies", "iam:PassRole", "iam:PutRolePolicy",
 		},
-		Example: "- id: credentials\n  action: isolate.credentials\n  with:\n    scope: instance\n    quarantine_profile: quarantine\n",
-		Timeout: 10 * time.Minute,
+		Example:    "- id: credentials\n  action: isolate.credentials\n  with:\n    scope: instance\n    quarantine_profile: quarantine\n",
+		Timeout:    10 * time.Minute,
+		TakesTurns: true,
 	}
 }
 
@@ -232,8 +233,8 @@ func profileAfter(g grant) string {
 }
 
 // room reads the role's inline policies, and refuses where they would be too
-// large together. Right before the step the others are not read again: while
-// it has its turn, the steps of other instances wait.
+// large together. Right before the step the others are not read again: many
+// instances have one role, and AWS counts each read.
 func (s *session) room(ctx context.Context, g, approved *grant) error {
 	role := s.role(g.Role)
 	var document *string
@@ -338,7 +339,7 @@ func (a *credentials) Apply(ctx context.Context, req incident.Request, p inciden
 			return incident.Result{}, err
 		}
 	}
-	err = a.ledger.revise(ctx, req.Clock, s.role(before.Role), before.Policy, roleLimit-before.Others, func(now revocation) revocation {
+	err = a.ledger.extend(ctx, req, s.role(before.Role), before.Policy, roleLimit-before.Others, func(now revocation) revocation {
 		if before.byTime() {
 			return now.since(set.Before)
 		}

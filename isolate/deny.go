@@ -3,6 +3,7 @@ package isolate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,8 +39,17 @@ func moment(ctx context.Context, req incident.Request, changed bool, seen func()
 // eventually consistent: written from a read that is late, a policy would lose
 // what the step before has added.
 type ledger struct {
-	mu  sync.Mutex
-	put map[string]*string // documents; nil: removed
+	mu         sync.Mutex
+	put        map[string]*string      // documents; nil: removed
+	extensions map[string][]*extension // what waits for its turn
+}
+
+// extension is what a step wants of a policy. Whoever has the turn makes all that
+// wait: a policy that hundreds of instances share is put a few times only, and
+// none of them waits until IAM has shown what every other one put.
+type extension struct {
+	change func(revocation) revocation
+	done   bool // in a turn of the policy's
 }
 
 func (l *ledger) last(p principal, policy string) (document *string, known bool) {
@@ -74,9 +84,55 @@ func (l *ledger) settled(ctx context.Context, clock incident.Clock, p principal,
 	return now, err
 }
 
+// extend makes the change in a turn of the policy, together with those of
+// other steps that wait for theirs. Their intents are journaled: where this process ends, they
+// look by themselves. What fails for all is tried for the step's own alone.
+func (l *ledger) extend(ctx context.Context, req incident.Request, p principal, policy string, room int, change func(revocation) revocation) error {
+	key, own := p.key(policy), &extension{change: change}
+	l.mu.Lock()
+	if l.extensions == nil {
+		l.extensions = make(map[string][]*extension)
+	}
+	l.extensions[key] = append(l.extensions[key], own)
+	l.mu.Unlock()
+	defer l.withdraw(key, own)
+	return req.Turn(ctx, key, func() error {
+		if own.done {
+			return nil
+		}
+		all := l.waiting(key)
+		err := l.revise(ctx, req.Clock, p, policy, room, func(now revocation) revocation {
+			for _, w := range all {
+				now = w.change(now)
+			}
+			return now
+		})
+		if err != nil && len(all) > 1 && ctx.Err() == nil {
+			return l.revise(ctx, req.Clock, p, policy, room, change)
+		}
+		for _, w := range all {
+			w.done = err == nil
+		}
+		return err
+	})
+}
+
+// waiting are the extensions that are not made yet.
+func (l *ledger) waiting(key string) []*extension {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.extensions[key]), func(w *extension) bool { return w.done })
+}
+
+func (l *ledger) withdraw(key string, own *extension) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.extensions[key] = slices.DeleteFunc(l.extensions[key], func(w *extension) bool { return w == own })
+}
+
 // revise reads cordon's deny, changes it, and puts it where that changes anything.
-// Steps that share the policy take turns (Proposal.Shared), so nobody writes in
-// between. Room is what the policy may take; one that shrinks never takes more
+// Steps that share the policy take turns (extend; Proposal.Shared where they are undone), so
+// nobody writes in between. Room is what the policy may take; one that shrinks never takes more
 // than it did.
 func (l *ledger) revise(ctx context.Context, clock incident.Clock, p principal, policy string, room int, change func(revocation) revocation) error {
 	document, err := l.settled(ctx, clock, p, policy)

@@ -43,6 +43,7 @@ func (a *network) Spec() incident.Spec {
 		Provides:    []incident.Capability{incident.NetworkCut},
 		MayRequire:  []incident.Capability{incident.LeftGroup},
 		Timeout:     10 * time.Minute,
+		TakesTurns:  true,
 	}
 }
 

@@ -111,6 +111,7 @@ func (p *post) request() incident.Request {
 	return incident.Request{
 		Case: incident.Case{ID: p.caseID}, Run: "r1", Step: "observe", Target: p.target, Inputs: inputs, Token: "0123456789abcdef0123456789abcdef",
 		Clock: p.acct.Clock(), Progress: func(incident.Progress) {},
+		Turn: func(_ context.Context, _ string, do func() error) error { return do() },
 		Record: func(_ context.Context, _ incident.EntryType, data any) error {
 			b, err := json.Marshal(data)
 			p.recorded = append(p.recorded, b)

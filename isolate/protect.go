@@ -37,8 +37,9 @@ func (a *protect) Spec() incident.Spec {
 			"ec2:DescribeImages", "ec2:DescribeInstanceAttribute", "ec2:DescribeInstances",
 			"ec2:DisableImageDeregistrationProtection", "ec2:EnableImageDeregistrationProtection", "ec2:ModifyInstanceAttribute",
 		},
-		Example: "- id: protect\n  action: isolate.protect\n",
-		Timeout: 5 * time.Minute,
+		Example:    "- id: protect\n  action: isolate.protect\n",
+		Timeout:    5 * time.Minute,
+		TakesTurns: true,
 	}
 }
 
@@ -351,7 +352,7 @@ func (a *protect) Apply(ctx context.Context, req incident.Request, p incident.Pr
 			continue // attached since: its before-state is not in the journal
 		}
 		if o.Value != o.Kind.safe() {
-			if err := g.put(ctx, o, o.Kind.safe()); err != nil {
+			if err := g.protect(ctx, req, o); err != nil {
 				return incident.Result{}, err
 			}
 		}
@@ -360,6 +361,21 @@ func (a *protect) Apply(ctx context.Context, req incident.Request, p incident.Pr
 		}
 	}
 	return incident.Result{Outputs: map[string]any{"volumes": volumes}}, nil
+}
+
+// protect sets one attribute. The image's is set once for all instances that
+// were launched from it: whoever waited for another's turn looks again.
+func (g *guarded) protect(ctx context.Context, req incident.Request, o guard) error {
+	if o.Kind != guardImage {
+		return g.put(ctx, o, o.Kind.safe())
+	}
+	return req.Turn(ctx, "image "+o.ID, func() error {
+		now, err := g.image(ctx, req.Target.Account)
+		if err != nil || len(now.guards) == 0 || now.guards[0].Value == o.Kind.safe() {
+			return err
+		}
+		return g.put(ctx, o, o.Kind.safe())
+	})
 }
 
 // Verify reads every attribute back.

@@ -184,6 +184,7 @@ func (s *site) request(st *step) incident.Request {
 	return incident.Request{
 		Case: incident.Case{ID: s.caseID}, Run: "r1", Step: st.name, Target: s.target, Inputs: inputs,
 		Clock: s.acct.Clock(), Progress: func(incident.Progress) {},
+		Turn: func(_ context.Context, _ string, do func() error) error { return do() },
 		Record: func(_ context.Context, kind incident.EntryType, data any) error {
 			b, err := json.Marshal(data)
 			s.mu.Lock()

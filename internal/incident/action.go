@@ -57,6 +57,10 @@ type Spec struct {
 	MayRequire []Capability `json:"may_require,omitempty"`
 	// Timeout bounds one try where the playbook names none.
 	Timeout time.Duration `json:"timeout"`
+	// TakesTurns: Apply takes Request.Turn around what it reads and writes of
+	// what its steps share (Proposal.Shared), so that steps of several targets
+	// need not wait for each other.
+	TakesTurns bool `json:"-"`
 }
 
 // Capability is a fact about a target that a step brings about.
@@ -115,8 +119,12 @@ type Request struct {
 	// this one names too (Proposal.Shared; in a release, what the steps being
 	// undone named) and is still to come: neither done, nor failed, nor skipped.
 	// It is empty while a playbook's run is planned: what steps share is not known yet.
-	Sharing  []Target
-	Clock    Clock
+	Sharing []Target
+	Clock   Clock
+	// Turn calls do while no other step of this process's run is in a turn of
+	// the same key; those that wait get theirs in the order in which they came. It returns do's error, or
+	// where ctx ends first, its cause. A turn MUST NOT be taken within another. Never nil.
+	Turn     func(ctx context.Context, key string, do func() error) error
 	Progress func(Progress) // never nil; not journaled
 	// Record appends an entry on behalf of the step (evidence, custody,
 	// progress that resume needs). It returns after the commit is on disk.
@@ -177,7 +185,10 @@ type Proposal struct {
 	// Shared names what this step and those of other targets change together,
 	// by ARN or another name that is unique in the case: the one deny policy of
 	// a role, an Auto Scaling group's size. Steps of a run that name the same thing are never at work
-	// at once, from the reading of their state before to their outcome, undone or done.
+	// at once, from the reading of their state before to their outcome, undone or done. Where
+	// Spec.TakesTurns says so, steps of several targets that are done, not undone, are at work at
+	// once all the same: what Plan reads of the shared thing may be another step's halfway, and
+	// only what Apply reads and writes in a turn (Request.Turn) is its own.
 	Shared []string `json:"shared,omitempty"`
 	// Impact of these changes; never worse than Spec.Impact.
 	Impact   Impact     `json:"impact"`

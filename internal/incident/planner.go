@@ -265,6 +265,7 @@ func (p Planner) stepContext(ctx context.Context, step StepPlan) context.Context
 // request is what an action is planned with before there is a run.
 func (p Planner) request(c Case, step StepPlan) Request {
 	return Request{
+		Turn: func(_ context.Context, _ string, do func() error) error { return do() }, // planning changes nothing
 		Case: c, Step: step.ID, Target: step.Target, Inputs: step.Inputs, Undo: step.Undo, Clock: p.Clock,
 		Progress: func(Progress) {},
 		Record: func(context.Context, EntryType, any) error {

@@ -144,6 +144,8 @@ type execution struct {
 	turns  *turns
 	shared sharers // the plan's
 
+	sections sections
+
 	mu      sync.Mutex
 	state   *State
 	size    uint64 // of the journal, as far as seen

@@ -28,7 +28,7 @@ func (e *execution) step(step StepPlan, rank int) {
 	if first := e.status(step.Key()).Intent; first != nil {
 		keys = union(keys, first.Proposal.Shared)
 	}
-	t := e.turns.at(rank, keys)
+	t := e.turns.at(rank, e.scopeOfTurns(step), keys)
 	t.enter()
 	defer t.leave()
 	outcome, err := e.attempt(ctx, step, t)
@@ -44,6 +44,16 @@ func (e *execution) step(step StepPlan, rank int) {
 		e.settle(step, outcome)
 	}
 	e.count(step)
+}
+
+// scopeOfTurns is the target's own where the action takes turns itself: only
+// steps of the same target wait for each other then. Whoever is undone may be the
+// last one to hold what is shared, and only whole turns tell.
+func (e *execution) scopeOfTurns(step StepPlan) string {
+	if spec, _ := e.Registry.Spec(step.Action); step.Undo == nil && spec.TakesTurns {
+		return step.Target.String() + "\x00"
+	}
+	return ""
 }
 
 func (e *execution) settle(step StepPlan, outcome StepOutcome) {
@@ -144,7 +154,7 @@ func (e *execution) request(step StepPlan, status StepStatus) Request {
 	e.mu.Unlock()
 	return Request{
 		Case: c, Run: e.id, Step: step.ID, Target: step.Target, Inputs: step.Inputs,
-		Token: token(c.ID, e.id, k), Planned: step.Proposal, Clock: e.Clock,
+		Token: token(c.ID, e.id, k), Planned: step.Proposal, Clock: e.Clock, Turn: e.sections.turn,
 		Progress: func(p Progress) {
 			if e.Progress != nil {
 				p.Run, p.Step, p.Target = e.id, step.ID, step.Target.String()

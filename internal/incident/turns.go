@@ -2,6 +2,7 @@ package incident
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"sync"
 )
@@ -26,12 +27,13 @@ type turn struct {
 	of    *turns
 	rank  int           // the step's place in the plan
 	keys  []string      // sorted
+	scope string        // keys are taken within it: steps of different scopes don't wait for each other
 	begin chan struct{} // closed when the turn has come
 }
 
 // at returns the turn of the step of this rank. It has not come yet.
-func (ts *turns) at(rank int, keys []string) *turn {
-	return &turn{of: ts, rank: rank, keys: union(keys)}
+func (ts *turns) at(rank int, scope string, keys []string) *turn {
+	return &turn{of: ts, rank: rank, scope: scope, keys: union(keys)}
 }
 
 // enter waits until the turn has come. After an interrupt it does come, as soon
@@ -54,7 +56,7 @@ func (t *turn) leave() {
 	defer ts.mu.Unlock()
 	ts.free++
 	for _, k := range t.keys {
-		delete(ts.taken, k)
+		delete(ts.taken, t.scope+k)
 	}
 	ts.next()
 }
@@ -67,7 +69,7 @@ func (t *turn) keep(keys []string) {
 	t.keys = slices.DeleteFunc(t.keys, func(k string) bool {
 		unneeded := !slices.Contains(keys, k)
 		if unneeded {
-			delete(ts.taken, k)
+			delete(ts.taken, t.scope+k)
 		}
 		return unneeded
 	})
@@ -82,12 +84,12 @@ func (t *turn) has(keys []string) bool {
 // next lets in whoever can go. Held: mu.
 func (ts *turns) next() {
 	ts.queue = slices.DeleteFunc(ts.queue, func(t *turn) bool {
-		if ts.free == 0 || slices.ContainsFunc(t.keys, func(k string) bool { return ts.taken[k] }) {
+		if ts.free == 0 || slices.ContainsFunc(t.keys, func(k string) bool { return ts.taken[t.scope+k] }) {
 			return false
 		}
 		ts.free--
 		for _, k := range t.keys {
-			ts.taken[k] = true
+			ts.taken[t.scope+k] = true
 		}
 		close(t.begin)
 		return true
@@ -99,4 +101,34 @@ func union(lists ...[]string) []string {
 	all := slices.Concat(lists...)
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// sections are the short turns that actions take themselves (Request.Turn).
+type sections struct {
+	mu  sync.Mutex
+	own map[string]chan struct{} // full while somebody has the turn
+}
+
+func (s *sections) of(key string) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.own == nil {
+		s.own = make(map[string]chan struct{})
+	}
+	if s.own[key] == nil {
+		s.own[key] = make(chan struct{}, 1)
+	}
+	return s.own[key]
+}
+
+// turn is Request.Turn.
+func (s *sections) turn(ctx context.Context, key string, do func() error) error {
+	own := s.of(key)
+	select {
+	case own <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-own }()
+	return do()
 }
