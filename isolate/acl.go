@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -123,6 +124,59 @@ func numbered(a ec2types.NetworkAcl, egress bool, number int32) (ec2types.Networ
 
 // errFull: the ACL has no room for the entry.
 var errFull = errors.New("no room")
+
+// fullACLs remember how many entries there were where AWS had no room for
+// another one: a fleet behind one gateway would be refused once for each instance. The
+// zero value is ready to use.
+type fullACLs struct {
+	mu   sync.Mutex
+	seen map[aclSide]fullACL
+}
+
+// aclSide: the quota is for each direction and family ("Amazon VPC quotas").
+type aclSide struct {
+	acl    string
+	egress bool
+	six    bool
+}
+
+type fullACL struct {
+	entries int
+	why     error
+}
+
+func (d barrier) side() aclSide { return aclSide{d.ACL, d.Egress, d.Prefix.Addr().Is6()} }
+
+// entries counts those of one direction and family.
+func (s aclSide) entries(a ec2types.NetworkAcl) int {
+	n := 0
+	for _, e := range a.Entries {
+		if aws.ToBool(e.Egress) == s.egress && (e.Ipv6CidrBlock != nil) == s.six {
+			n++
+		}
+	}
+	return n
+}
+
+// note remembers that the ACL, as it was read, has no room for the barrier.
+func (f *fullACLs) note(a ec2types.NetworkAcl, d barrier, why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen == nil {
+		f.seen = make(map[aclSide]fullACL)
+	}
+	f.seen[d.side()] = fullACL{d.side().entries(a), why}
+}
+
+// known is why the ACL, as it was read, has no room for the barrier; nil where AWS is to say.
+func (f *fullACLs) known(a ec2types.NetworkAcl, d barrier) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if full, ok := f.seen[d.side()]; ok && d.side().entries(a) >= full.entries {
+		return full.why
+	}
+	return nil
+}
 
 // barring makes the entry of one barrier.
 type barring struct {

@@ -21,6 +21,7 @@ type applying struct {
 	before wiring
 	notes  notes
 	set    cut
+	full   *fullACLs
 }
 
 // Apply ends new connections first, then open ones, from narrow to wide. A
@@ -39,7 +40,7 @@ func (a *network) Apply(ctx context.Context, req incident.Request, p incident.Pr
 	if err != nil {
 		return incident.Result{}, err
 	}
-	t := &applying{wired: w, req: req, before: before, notes: recorded, set: cut{Groups: make(map[string]string), Late: recorded.late}}
+	t := &applying{wired: w, req: req, before: before, notes: recorded, full: &a.full, set: cut{Groups: make(map[string]string), Late: recorded.late}}
 	var g errgroup.Group
 	g.Go(func() error { return w.read(ctx, req.Target) })
 	made := t.fences(ctx, before.vpcs())
@@ -187,6 +188,8 @@ type barred struct {
 	problems []error
 }
 
+// barAll makes the entries of one ACL in a turn: instances that do so at the
+// same time would choose the same numbers.
 func (t *applying) barAll(ctx context.Context, id string, found map[string]ec2types.NetworkAcl) barred {
 	var p barred
 	a, ok := found[id]
@@ -194,56 +197,81 @@ func (t *applying) barAll(ctx context.Context, id string, found map[string]ec2ty
 		p.problems = append(p.problems, fmt.Errorf("network ACL %s does not exist any more", id))
 		return p
 	}
-	for _, d := range t.before.Orders.Barriers {
-		if d.ACL != id || d.Standing {
-			continue
+	todo := p.hopeful(t, id, a)
+	if len(todo) == 0 {
+		return p
+	}
+	err := t.req.Turn(ctx, "network ACL "+id, func() error {
+		now, err := t.acls(ctx, id)
+		if err != nil {
+			return err
 		}
-		made, err := t.deny(ctx, d, &a)
-		switch {
-		case errors.Is(err, errFull):
-			p.missed = append(p.missed, missed{Measure: d.Measure, Resource: d.ACL, Prefix: d.Prefix, Egress: d.Egress, Reason: err.Error()})
-		case err != nil:
-			p.problems = append(p.problems, err)
-		case made != nil:
-			p.entries = append(p.entries, *made)
+		a, ok := now[id]
+		if !ok {
+			return fmt.Errorf("network ACL %s does not exist any more", id)
 		}
-		if ctx.Err() != nil {
-			return p
+		for _, d := range p.hopeful(t, id, a) {
+			if p.make(ctx, t, d, &a); ctx.Err() != nil {
+				break
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		p.problems = append(p.problems, err)
 	}
 	return p
 }
 
-// deny makes the entry of a barrier. One that other instances need as well is
-// made in turns: each reads the ACL anew, and whoever makes the entry waits until AWS
-// shows it, so that the next one takes it for its own too.
-func (t *applying) deny(ctx context.Context, d barrier, acl *ec2types.NetworkAcl) (made *entry, err error) {
-	if !d.joint() {
-		return t.bar(ctx, t.req, d, acl, t.notes.entries)
+// hopeful are the barriers of an ACL that are to be made; what AWS is known to have no room for is missed.
+func (p *barred) hopeful(t *applying, id string, a ec2types.NetworkAcl) []barrier {
+	p.missed = nil
+	var all []barrier
+	for _, d := range t.before.Orders.Barriers {
+		if d.ACL != id || d.Standing {
+			continue
+		}
+		// What an earlier try was about to make, or another instance may have made, is looked for.
+		if err := t.full.known(a, d); err != nil && !d.joint() && lastEntry(t.notes.entries, d) == nil {
+			p.miss(d, err)
+			continue
+		}
+		all = append(all, d)
 	}
-	err = t.req.Turn(ctx, d.key(), func() error {
-		there, err := t.shows(ctx, d, acl)
-		if err != nil {
-			return err
-		}
-		if made, err = t.bar(ctx, t.req, d, acl, t.notes.entries); err != nil || there {
-			return err
-		}
-		return incident.Poll(ctx, t.req.Clock, pause, lag, d.what()+" of "+d.ACL, func(ctx context.Context) (bool, error) { return t.shows(ctx, d, acl) })
-	})
-	return made, err
+	return all
 }
 
-// shows reads the ACL anew and reports whether the barrier stands in it.
-func (t *applying) shows(ctx context.Context, d barrier, acl *ec2types.NetworkAcl) (bool, error) {
-	found, err := t.acls(ctx, d.ACL)
-	if err != nil {
-		return false, err
+func (p *barred) miss(d barrier, why error) {
+	p.missed = append(p.missed, missed{Measure: d.Measure, Resource: d.ACL, Prefix: d.Prefix, Egress: d.Egress, Reason: why.Error()})
+}
+
+// make makes one entry. Where other instances need it as well, it waits until AWS
+// shows it, so that the next one takes it for its own too.
+func (p *barred) make(ctx context.Context, t *applying, d barrier, a *ec2types.NetworkAcl) {
+	there := d.denied(*a)
+	made, err := t.bar(ctx, t.req, d, a, t.notes.entries)
+	if err == nil && d.joint() && !there {
+		err = t.shown(ctx, d)
 	}
-	if now, ok := found[d.ACL]; ok {
-		*acl = now
+	if made != nil {
+		p.entries = append(p.entries, *made)
 	}
-	return d.denied(*acl), nil
+	switch {
+	case errors.Is(err, errFull):
+		t.full.note(*a, d, err)
+		p.miss(d, err)
+	case err != nil:
+		p.problems = append(p.problems, err)
+	}
+}
+
+// shown waits until AWS shows the barrier.
+func (t *applying) shown(ctx context.Context, d barrier) error {
+	return incident.Poll(ctx, t.req.Clock, pause, lag, d.what()+" of "+d.ACL, func(ctx context.Context) (bool, error) {
+		found, err := t.acls(ctx, d.ACL)
+		a, ok := found[d.ACL]
+		return ok && d.denied(a), err
+	})
 }
 
 // fallBack lowers the timeouts of the interfaces whose paths an ACL has no room for.

@@ -22,6 +22,7 @@ import (
 type network struct {
 	configs configs
 	vpcs    vpcReads
+	full    fullACLs
 }
 
 // Spec of isolate.network.

@@ -286,7 +286,9 @@ const tolerable = 3 * time.Second
 // skew is how far AWS's clock is ahead of the one that the time of the cut was
 // read from; zero where it is not known. Flow logs have AWS's time, in seconds as its Date header.
 func (a *observation) skew(ctx context.Context, client *ec2.Client, req incident.Request) time.Duration {
-	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{req.Target.Instance}})
+	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{
+		Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: []string{req.Target.Instance}}},
+	})
 	if err != nil {
 		return 0
 	}

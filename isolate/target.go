@@ -35,7 +35,10 @@ var errGone = errors.New("the instance is gone")
 // fails with errGone where there is none.
 func describe(ctx context.Context, client *ec2.Client, t incident.Target) (ec2types.Instance, error) {
 	var none ec2types.Instance
-	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{t.Instance}})
+	// By a filter: without one AWS has a smaller budget ("Request throttling for the Amazon EC2 API").
+	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{
+		Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: []string{t.Instance}}},
+	})
 	if hasCode(err, "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed") {
 		return none, notFound(t, err)
 	}

@@ -53,6 +53,13 @@ func batch(input any) (asked, bool) {
 }
 
 func instancesAsked(in *ec2.DescribeInstancesInput) (asked, bool) {
+	if in.MaxResults == nil && in.NextToken == nil && len(in.InstanceIds) == 0 {
+		return filtered(in, in.Filters, "instance-id", func(in *ec2.DescribeInstancesInput, f []ec2types.Filter) { in.Filters = f },
+			func(out *ec2.DescribeInstancesOutput, about func(string) bool) bool {
+				keepInstances(out, about)
+				return out.NextToken == nil
+			})
+	}
 	ids := in.InstanceIds
 	if len(ids) == 0 || len(in.Filters) > 0 || in.MaxResults != nil || in.NextToken != nil {
 		return asked{}, false
@@ -68,14 +75,18 @@ func instancesAsked(in *ec2.DescribeInstancesInput) (asked, bool) {
 		},
 		part: func(out any, ids []string) any {
 			o := out.(*ec2.DescribeInstancesOutput)
-			for i := range o.Reservations {
-				r := &o.Reservations[i]
-				r.Instances = slices.DeleteFunc(r.Instances, func(i ec2types.Instance) bool { return !slices.Contains(ids, aws.ToString(i.InstanceId)) })
-			}
-			o.Reservations = slices.DeleteFunc(o.Reservations, func(r ec2types.Reservation) bool { return len(r.Instances) == 0 })
+			keepInstances(o, func(id string) bool { return slices.Contains(ids, id) })
 			return o
 		},
 	}, true
+}
+
+func keepInstances(out *ec2.DescribeInstancesOutput, about func(id string) bool) {
+	for i := range out.Reservations {
+		r := &out.Reservations[i]
+		r.Instances = slices.DeleteFunc(r.Instances, func(i ec2types.Instance) bool { return !about(aws.ToString(i.InstanceId)) })
+	}
+	out.Reservations = slices.DeleteFunc(out.Reservations, func(r ec2types.Reservation) bool { return len(r.Instances) == 0 })
 }
 
 func membersAsked(in *autoscaling.DescribeAutoScalingInstancesInput) (asked, bool) {
