@@ -23,6 +23,7 @@ type Simulated struct {
 	quiet time.Duration // of real time
 
 	mu       sync.Mutex
+	grain    time.Duration
 	sleepers map[*sleeper]struct{}
 	watcher  *sleeper // who wants to wake first
 	timers   map[*timer]struct{}
@@ -102,6 +103,23 @@ func (c *Simulated) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Coarsen lets sleepers wake at multiples of grain only, late by less than
+// that. Each jump takes a quiet period of real time: those who want to wake almost at
+// once then share one.
+func (c *Simulated) Coarsen(grain time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.grain = grain
+}
+
+// coarse is the first multiple of the grain that is not before t. Held: mu.
+func (c *Simulated) coarse(t time.Time) time.Time {
+	if whole := t.Truncate(c.grain); c.grain > 0 && whole.Before(t) {
+		return whole.Add(c.grain)
+	}
+	return t
+}
+
 // elect finds who wants to wake first: that sleeper watches for the quiet.
 // Held: mu.
 func (c *Simulated) elect() {
@@ -156,7 +174,7 @@ func (c *Simulated) watch(ctx context.Context, s *sleeper) {
 			still = 0
 		}
 		if still > c.patience()*looks || still > 1 && idle() {
-			c.advance(s.until)
+			c.advance(c.coarse(s.until))
 		}
 		seen = c.activity
 		c.mu.Unlock()

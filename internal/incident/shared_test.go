@@ -288,3 +288,42 @@ func checkPolicies(t tester, p *policies, all []incident.Target, isolated map[in
 		}
 	}
 }
+
+// joining is an action whose steps are at work at once: each waits in Apply until all are.
+type joining struct {
+	deny
+	all        sync.WaitGroup
+	mu         sync.Mutex
+	taken      bool
+	overlapped bool
+}
+
+func (j *joining) Apply(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
+	j.all.Done()
+	j.all.Wait()
+	return incident.Result{}, req.Turn(ctx, role(req.Target), func() error {
+		j.mu.Lock()
+		j.overlapped, j.taken = j.overlapped || j.taken, true
+		j.mu.Unlock()
+		runtime.Gosched()
+		j.mu.Lock()
+		j.taken = false
+		j.mu.Unlock()
+		return nil
+	})
+}
+
+func TestStepsThatTakeTurnsThemselvesAreAtWorkAtOnce(t *testing.T) {
+	b, p := newSharingBench(t)
+	j := &joining{deny: deny{spec: spec("fake.deny", incident.Disruptive), on: p}}
+	j.spec.TakesTurns = true
+	b.registry["fake.deny"] = j
+	all := instances("i-web-1", "i-web-2", "i-web-3")
+	j.all.Add(len(all))
+	if r := b.run(playbook(step("deny", "deny")), all...); r.Outcome != incident.OutcomeSucceeded {
+		t.Errorf("ended %s: %s", r.Outcome, r.Error)
+	}
+	if j.overlapped {
+		t.Error("two steps were in a turn of the same key at once")
+	}
+}

@@ -36,8 +36,10 @@ type BudgetUse struct {
 
 // EnforceBudgets makes the account count calls and refuse, from now on, what
 // exceeds the buckets that AWS documents (package quota). Calls of APIs whose
-// limits are not published are counted and let through.
+// limits are not published are counted and let through. From now on calls side
+// by side overlap in simulated time, and its clock goes on in steps of half a call.
 func (a *Account) EnforceBudgets() error {
+	a.clock.Coarsen(latency / 2)
 	return a.with(func(w *world) bool {
 		w.Budgets = budgets{Enforced: true, Buckets: make(map[string]*tokens)}
 		return true
