@@ -152,7 +152,7 @@ func incompressible() []byte {
 }
 
 // compressible is a system's log: a time, a process and a message with values of its own. The
-// encoder makes it some four times smaller.
+// encoder makes it some five times smaller.
 func compressible() []byte {
 	messages := []string{
 		"sshd[%d]: Failed password for invalid user %x from 198.51.100.%d port %d ssh2",

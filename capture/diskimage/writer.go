@@ -109,6 +109,7 @@ type Writer struct {
 	lists []evidence.Ref // of the current segment, but for what a commit under way adds
 	list  []byte         // block list since the last commit
 	table seekTable
+	zeros []byte // the last frame of a hole: its memory
 
 	part      *body
 	slots     chan struct{} // one for each part in memory
@@ -214,7 +215,8 @@ func (w *Writer) Add(b Block) error {
 		return fmt.Errorf("block %d is said to be zeros now, but the image builds on no other", b.Index)
 	case b.Raw == nil:
 	case b.Sum == evidence.ZeroBlock():
-		w.part.small(w.o.Buffers, appendZeros(nil, 1))
+		w.zeros = appendZeros(w.zeros[:0], 1)
+		w.part.small(w.o.Buffers, w.zeros)
 	case b.frame != nil:
 		w.part.copy(w.o.Buffers, b.frame, b.crc)
 	default:
@@ -253,9 +255,9 @@ func (w *Writer) fill(to int64) error {
 			if err := w.room(); err != nil {
 				return err
 			}
-			frame := appendZeros(nil, int(n))
-			w.part.small(w.o.Buffers, frame)
-			w.table = append(w.table, frameSize{uint32(len(frame)), uint32(n * blockBytes)})
+			w.zeros = appendZeros(w.zeros[:0], int(n))
+			w.part.small(w.o.Buffers, w.zeros)
+			w.table = append(w.table, frameSize{uint32(len(w.zeros)), uint32(n * blockBytes)})
 			w.addZeros(n)
 			if err := w.toHash(toHash{zeros: n * blockBytes}); err != nil {
 				return err
