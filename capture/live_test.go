@@ -29,7 +29,9 @@ func (b *bench) commands() []ssmtypes.Command {
 	return out.Commands
 }
 
-func (b *bench) live(name string) string { return "live-" + name + "-" + b.target.Instance + "-01234567" }
+func (b *bench) live(name string) string {
+	return "live-" + name + "-" + b.target.Instance + "-01234567"
+}
 
 func TestLiveResponseShowsWhatTheIntruderRuns(t *testing.T) {
 	b := newBench(t)
