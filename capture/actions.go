@@ -29,6 +29,7 @@ func Actions(configs func(context.Context, incident.Target) (aws.Config, error),
 	return []incident.Action{
 		metadata{configs, stores},
 		live{configs, stores},
+		memory{configs, stores},
 		snapshots{configs},
 		copySnapshots{configs},
 		image{configs},

@@ -119,23 +119,31 @@ func (a *agent) run(ctx context.Context, comment, script string, limit time.Dura
 	}
 	id, sent := a.earlier[comment]
 	if !sent {
-		// executionTimeout: seconds, a parameter of both documents ("AWS-RunShellScript", Systems Manager Command document reference).
-		seconds := strconv.Itoa(max(1, int(limit.Seconds())))
-		out, err := a.client.SendCommand(ctx, &ssm.SendCommandInput{
-			DocumentName: aws.String(a.document()), InstanceIds: []string{a.instance}, Comment: &comment,
-			Parameters:     map[string][]string{"commands": {script}, "executionTimeout": {seconds}},
-			TimeoutSeconds: aws.Int32(int32(deliveryTimeout.Seconds())),
-		})
-		if err != nil {
+		var err error
+		if id, err = a.send(ctx, comment, script, limit); err != nil {
 			return output{}, err
 		}
-		id = aws.ToString(out.Command.CommandId)
 	}
 	got, err := a.wait(ctx, id, limit+commandSlack)
 	if err != nil {
 		return output{}, err
 	}
 	return decodeOutput(got), nil
+}
+
+// send returns the command's ID.
+func (a *agent) send(ctx context.Context, comment, script string, limit time.Duration, options ...func(*ssm.Options)) (string, error) {
+	// executionTimeout: seconds, a parameter of both documents ("AWS-RunShellScript", Systems Manager Command document reference).
+	seconds := strconv.Itoa(max(1, int(limit.Seconds())))
+	out, err := a.client.SendCommand(ctx, &ssm.SendCommandInput{
+		DocumentName: aws.String(a.document()), InstanceIds: []string{a.instance}, Comment: &comment,
+		Parameters:     map[string][]string{"commands": {script}, "executionTimeout": {seconds}},
+		TimeoutSeconds: aws.Int32(int32(deliveryTimeout.Seconds())),
+	}, options...)
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.Command.CommandId), nil
 }
 
 // wait until the command has ended, or cancel it.

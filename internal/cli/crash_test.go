@@ -326,6 +326,10 @@ func TestLiveResponseSurvivesDeathAtEveryFifthMoment(t *testing.T) {
 	crashAt(t, 5, nil, "testdata/live.yaml", []string{"live"})
 }
 
+func TestMemorySurvivesDeathAtEveryMoment(t *testing.T) {
+	crashEverywhere(t, nil, "testdata/memory.yaml", []string{"memory"})
+}
+
 // An export reads and hashes whole volumes, so it dies by itself, not with all
 // of full-response, and only where it is at work.
 func TestExportSurvivesDeathAtEveryMoment(t *testing.T) {

@@ -67,6 +67,7 @@ var toRehearse = []rehearsal{
 	{name: "contain, of an instance that reaches other networks", playbook: "contain", before: joinTransit},
 	{name: "an access key", playbook: "testdata/access-key.yaml", found: stolenKey},
 	{name: "capture", playbook: "capture"},
+	{name: "an image of the memory", playbook: "../cli/testdata/memory.yaml"},
 	{name: "capture, then what has changed since", playbook: "testdata/captured-twice.yaml"},
 	{
 		name: "capture, with copies under another key", playbook: "capture", before: makeEvidenceKey,

@@ -65,6 +65,8 @@ type instance struct {
 	Metadata    bool                        `json:"metadata"` // the metadata service answers
 	// Reboots counts what nobody should notice during an investigation.
 	Reboots int `json:"reboots,omitempty"`
+	// MemoryImages are the paths of the images that an acquisition tool has written.
+	MemoryImages []string `json:"memory_images,omitempty"`
 	// Console is the serial console's output; empty: an ordinary boot.
 	Console string `json:"console,omitempty"`
 }

@@ -31,7 +31,7 @@ type runCommand struct {
 }
 
 const (
-	commandTime   = 600 * time.Millisecond // what any command takes
+	commandTime   = 600 * time.Millisecond // what any command takes but an acquisition of memory
 	commandOutput = 24000                  // characters that are kept of an output (API_GetCommandInvocation)
 	executionTime = time.Hour              // executionTimeout's default in AWS-RunShellScript
 )
@@ -59,7 +59,7 @@ func (c *runCommand) tick(w *world) bool {
 			return true
 		}
 	case ssmtypes.CommandInvocationStatusInProgress:
-		if answers && w.Now.Sub(c.Started) >= commandTime {
+		if answers && w.Now.Sub(c.Started) >= c.runTime(i) {
 			c.end(i, w.Intruder != nil && w.Intruder.Instance == i.ID, w.Now)
 			return true
 		}

@@ -58,6 +58,9 @@ var compressed = regexp.MustCompile(`\| *gzip[^|]*\| *base64 *$`)
 // script that names none of them ends as one whose program is not there. On an instance that is held the intruder shows.
 func (i *instance) shell(commands []string, held bool, now time.Time) (out string, code int32) {
 	script := strings.Join(commands, "\n")
+	if m := acquires.FindStringSubmatch(script); m != nil {
+		return i.acquire(m, now)
+	}
 	known := false
 	address := netip.MustParseAddr(i.PrivateIP).As4()
 	slices.Reverse(address[:]) // as /proc shows it
