@@ -233,7 +233,7 @@ func (w *wired) uses(ctx context.Context, interfaces []wire) (uses map[string]st
 	slices.Sort(ids)
 	out, err := w.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: []ec2types.Filter{{Name: aws.String("allocation-id"), Values: ids}}})
 	if err != nil {
-		return nil, nil, fmt.Errorf("Elastic IPs %s: %w", strings.Join(ids, ", "), err)
+		return nil, nil, fmt.Errorf("addresses (Elastic IPs) %s: %w", strings.Join(ids, ", "), err)
 	}
 	for _, a := range out.Addresses {
 		delete(gone, aws.ToString(a.AllocationId))

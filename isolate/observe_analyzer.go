@@ -77,7 +77,7 @@ func waysOut(ctx context.Context, client *ec2.Client, n nic) (gateway string, ta
 		Filters: []ec2types.Filter{{Name: aws.String("attachment.vpc-id"), Values: []string{n.VPC}}},
 	})
 	if err != nil {
-		return "", nil, fmt.Errorf("Internet gateway of %s: %w", n.VPC, err)
+		return "", nil, fmt.Errorf("the Internet gateway of %s: %w", n.VPC, err)
 	}
 	for _, g := range gateways.InternetGateways {
 		gateway = aws.ToString(g.InternetGatewayId)

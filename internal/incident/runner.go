@@ -258,12 +258,18 @@ func (w *targetWork) proceed(done chan<- StepPlan) int {
 			w.started[step.ID] = true
 			started++
 			go func() {
-				w.e.step(step, w.rank+i)
+				w.e.step(step, w.rank+i, w.late(step))
 				done <- step
 			}()
 		}
 	}
 	return started
+}
+
+// late reports whether the step comes after the cut of its target.
+func (w *targetWork) late(step StepPlan) bool {
+	before := planGraph(w.steps).ancestors(step.ID)
+	return slices.ContainsFunc(w.steps, func(s StepPlan) bool { return before[s.ID] && slices.Contains(s.Provides, NetworkCut) })
 }
 
 // kept tells whether a step needs nothing more from this execution.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -513,4 +514,35 @@ func TestNothingLiesBetweenTheReadingAndTheAct(t *testing.T) {
 	seen := []string{string(status(r, "one").Intent.Proposal.Before), string(status(r, "two").Intent.Proposal.Before)}
 	slices.Sort(seen)
 	wantEqual(t, "states before", seen, []string{`"off"`, `"on"`})
+}
+
+// Whoever watches a target that is contained does not hold the places of those that are not.
+func TestWhatComesAfterTheCutLeavesPlacesForTheOthers(t *testing.T) {
+	b := newBench(t)
+	b.runner.MaxParallel = 4
+	const fleet = 12
+	var cut atomic.Int32
+	allCut := make(chan struct{})
+	b.fake("fake.cut").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		if cut.Add(1) == fleet {
+			close(allCut)
+		}
+		return incident.Result{}, nil
+	}
+	b.fake("fake.read-only").apply = func(ctx context.Context, _ incident.Request) (incident.Result, error) {
+		select {
+		case <-allCut:
+			return incident.Result{}, nil
+		case <-ctx.Done():
+			return incident.Result{}, context.Cause(ctx)
+		}
+	}
+	var targets []incident.Target
+	for n := range fleet {
+		targets = append(targets, incident.Target{Account: "111122223333", Region: "eu-central-1", Instance: fmt.Sprintf("i-%d", n)})
+	}
+	r := b.run(playbook(step("leave", "leave"), step("cut", "cut", "leave"), step("watch", "read-only", "cut")), targets...)
+	if r.Outcome != incident.OutcomeSucceeded {
+		t.Errorf("got %s: %s", r.Outcome, r.Error)
+	}
 }

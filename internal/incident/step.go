@@ -22,13 +22,13 @@ func token(caseID, run string, k StepKey) string {
 // leaves no outcome: what happened is unknown, and a resume tries again.
 // Its turn lasts until the outcome is journaled: whoever shares something
 // with it must see whether it was done or undone.
-func (e *execution) step(step StepPlan, rank int) {
+func (e *execution) step(step StepPlan, rank int, late bool) {
 	ctx := WithStep(e.ctx, StepRef{Run: e.id, Step: step.ID, Target: step.Target.String()})
 	keys := step.shared()
 	if first := e.status(step.Key()).Intent; first != nil {
 		keys = union(keys, first.Proposal.Shared)
 	}
-	t := e.turns.at(rank, e.scopeOfTurns(step), keys)
+	t := e.turns.at(rank, late, e.scopeOfTurns(step), keys)
 	t.enter()
 	defer t.leave()
 	outcome, err := e.attempt(ctx, step, t)

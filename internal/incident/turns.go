@@ -11,29 +11,34 @@ import (
 // same shared thing. A step gets its place and its keys together or waits with
 // neither, so no two steps can wait for each other. Who comes first in the
 // plan goes first: targets that were begun early are done early.
+//
+// What comes after the cut of its target (it watches, it copies disks) may take long and is in no
+// hurry: a quarter of the places is kept for targets that are not contained yet.
 type turns struct {
 	mu    sync.Mutex
 	free  int
+	kept  int // of the free places, those that no late step takes
 	taken map[string]bool
 	queue []*turn // those that wait, by rank
 }
 
 func newTurns(places int) *turns {
-	return &turns{free: places, taken: make(map[string]bool)}
+	return &turns{free: places, kept: places / 4, taken: make(map[string]bool)}
 }
 
 // turn is one step's; it belongs to the step's goroutine.
 type turn struct {
 	of    *turns
 	rank  int           // the step's place in the plan
+	late  bool          // after the cut
 	keys  []string      // sorted
 	scope string        // keys are taken within it: steps of different scopes don't wait for each other
 	begin chan struct{} // closed when the turn has come
 }
 
 // at returns the turn of the step of this rank. It has not come yet.
-func (ts *turns) at(rank int, scope string, keys []string) *turn {
-	return &turn{of: ts, rank: rank, scope: scope, keys: union(keys)}
+func (ts *turns) at(rank int, late bool, scope string, keys []string) *turn {
+	return &turn{of: ts, rank: rank, late: late, scope: scope, keys: union(keys)}
 }
 
 // enter waits until the turn has come. After an interrupt it does come, as soon
@@ -84,7 +89,7 @@ func (t *turn) has(keys []string) bool {
 // next lets in whoever can go. Held: mu.
 func (ts *turns) next() {
 	ts.queue = slices.DeleteFunc(ts.queue, func(t *turn) bool {
-		if ts.free == 0 || slices.ContainsFunc(t.keys, func(k string) bool { return ts.taken[t.scope+k] }) {
+		if ts.free == 0 || t.late && ts.free <= ts.kept || slices.ContainsFunc(t.keys, func(k string) bool { return ts.taken[t.scope+k] }) {
 			return false
 		}
 		ts.free--
