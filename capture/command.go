@@ -60,13 +60,14 @@ func findAgent(ctx context.Context, client *ssm.Client, clock incident.Clock, in
 	if err != nil {
 		return nil, fmt.Errorf("SSM agent of %s: %w", instance, err)
 	}
-	for _, i := range out.InstanceInformationList {
-		if i.PingStatus != ssmtypes.PingStatusOnline {
-			return nil, fmt.Errorf("%w on %s: its status is %s", errNoAgent, instance, i.PingStatus)
-		}
-		return &agent{client: client, clock: clock, instance: instance, platform: i.PlatformType}, nil
+	if len(out.InstanceInformationList) == 0 {
+		return nil, fmt.Errorf("%w on %s: Systems Manager does not know it", errNoAgent, instance)
 	}
-	return nil, fmt.Errorf("%w on %s: Systems Manager does not know it", errNoAgent, instance)
+	i := out.InstanceInformationList[0]
+	if i.PingStatus != ssmtypes.PingStatusOnline {
+		return nil, fmt.Errorf("%w on %s: its status is %s", errNoAgent, instance, i.PingStatus)
+	}
+	return &agent{client: client, clock: clock, instance: instance, platform: i.PlatformType}, nil
 }
 
 func (a *agent) document() string {
