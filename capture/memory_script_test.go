@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,11 +30,32 @@ func aHost(t *testing.T, tool string) memoryInput {
 	return in
 }
 
-// onHost runs the script in a real shell.
+// small is a host with 4 KiB of memory whose temporary directory counts as a
+// volume, whatever the machine is that the test runs on.
+var small = map[string]string{"tmpfs|ramfs)": "none)"}
+
+// onHost runs the script in a real shell, on a small host.
 func onHost(t *testing.T, in memoryInput) answer {
 	t.Helper()
+	return onHostWith(t, in, 4, small)
+}
+
+// onHostWith runs it on a host with so much memory, with texts of the script replaced.
+func onHostWith(t *testing.T, in memoryInput, kib int64, replace map[string]string) answer {
+	t.Helper()
+	info := filepath.Join(t.TempDir(), "meminfo")
+	if err := os.WriteFile(info, fmt.Appendf(nil, "MemTotal:       %d kB\n", kib), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := in.script()
+	for old, with := range merged(replace, map[string]string{"/proc/meminfo": info}) {
+		if strings.Count(script, old) != 1 {
+			t.Fatalf("the script has %q %d times", old, strings.Count(script, old))
+		}
+		script = strings.Replace(script, old, with, 1)
+	}
 	var out, said bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", in.script())
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
 	a, bad := readAnswer(out.String())
@@ -43,10 +65,13 @@ func onHost(t *testing.T, in memoryInput) answer {
 	if (err == nil) != (a.State == "done") {
 		t.Errorf("state %s, and the shell ended with %v", a.State, err)
 	}
-	if a.Reason == "space" || a.Reason == "volatile" {
-		t.Skipf("the temporary directory holds no image of the memory: %s", a.Reason)
-	}
 	return a
+}
+
+func merged(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
 }
 
 const writesAnImage = "#!/bin/sh\necho acquired\nprintf memory > \"$1\"\n"
@@ -74,15 +99,7 @@ func TestTheScriptTellsOfAToolThatFails(t *testing.T) {
 
 func TestTheScriptEndsAToolThatTakesTooLong(t *testing.T) {
 	in := aHost(t, "#!/bin/sh\nexec sleep 60\n")
-	script := strings.Replace(in.script(), "limit=45\n", "limit=1\n", 1)
-	out, _ := exec.CommandContext(t.Context(), "sh", "-c", script).Output()
-	a, err := readAnswer(string(out))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.State == "refused" && (a.Reason == "space" || a.Reason == "volatile") {
-		t.Skip("the temporary directory holds no image of the memory")
-	}
+	a := onHostWith(t, in, 4, merged(small, map[string]string{"limit=45\n": "limit=1\n"}))
 	if a.State != "failed" || a.Code != 124 {
 		t.Errorf("got %+v", a)
 	}
@@ -116,5 +133,15 @@ func TestTheScriptRefusesBeforeItRunsAnything(t *testing.T) {
 				t.Error("the tool was run")
 			}
 		})
+	}
+}
+
+func TestTheScriptRefusesAVolumeThatCantHoldTheMemory(t *testing.T) {
+	in := aHost(t, writesAnImage)
+	if a := onHostWith(t, in, 1<<50, small); a.State != "refused" || a.Reason != "space" {
+		t.Errorf("too little space: %+v", a)
+	}
+	if a := onHostWith(t, in, 4, map[string]string{"tmpfs|ramfs)": "*)"}); a.State != "refused" || a.Reason != "volatile" {
+		t.Errorf("a directory in memory: %+v", a)
 	}
 }

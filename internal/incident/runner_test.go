@@ -529,12 +529,16 @@ func TestWhatComesAfterTheCutLeavesPlacesForTheOthers(t *testing.T) {
 		}
 		return incident.Result{}, nil
 	}
-	b.fake("fake.read-only").apply = func(ctx context.Context, _ incident.Request) (incident.Result, error) {
-		select {
-		case <-allCut:
-			return incident.Result{}, nil
-		case <-ctx.Done():
-			return incident.Result{}, context.Cause(ctx)
+	b.fake("fake.read-only").apply = func(ctx context.Context, req incident.Request) (incident.Result, error) {
+		for {
+			select {
+			case <-allCut:
+				return incident.Result{}, nil
+			default: // the step's time ends it where nothing else does
+				if err := req.Clock.Sleep(ctx, time.Second); err != nil {
+					return incident.Result{}, err
+				}
+			}
 		}
 	}
 	var targets []incident.Target
