@@ -159,7 +159,8 @@ func TestTheLastToBeUndoneTakesAwayWhatWasShared(t *testing.T) {
 	b.run(pb, all...)
 	b.start(pb, b.plan(pb, all[0]), "run-2") // one of them twice
 	b.release("release-1", all[1])
-	if got := p.members["role/web"]; !slices.Equal(got, []string{"i-web-1", "i-web-3"}) {
+	// Which of the two came first is up to the run: it isolates several at once.
+	if got := slices.Sorted(slices.Values(p.members["role/web"])); !slices.Equal(got, []string{"i-web-1", "i-web-3"}) {
 		t.Errorf("after one of three the policy denies %q", got)
 	}
 	b.release("release-2", all[2:]...)
