@@ -191,6 +191,11 @@ func entryText(e incident.Entry, verbose bool) string {
 		return text
 	case incident.EntryRunResumed:
 		return fmt.Sprintf("run %s resumed, %d step(s) unknown", e.Run, len(data[incident.RunResumed](e).Unknown))
+	case incident.EntryRunPaused:
+		p := data[incident.RunPaused](e)
+		return fmt.Sprintf("run %s paused by %s%s: no further step begins until 'cordon continue --case %s'", e.Run, p.By, because(p.Reason), e.Case)
+	case incident.EntryRunContinued:
+		return fmt.Sprintf("run %s continued by %s", e.Run, data[incident.RunContinued](e).By)
 	case incident.EntryRunRefused:
 		return "refused: " + data[incident.RunRefused](e).Reason
 	case incident.EntryRunEnded:
@@ -261,6 +266,14 @@ func outcomeText(who string, o incident.StepOutcome, verbose bool) string {
 		text += "\n            hint: " + o.Hint
 	}
 	return text
+}
+
+// because puts a reason, where one was given, behind what somebody did.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
 }
 
 func approvedWord(yes bool) string {

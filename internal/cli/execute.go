@@ -63,7 +63,10 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 	var wg sync.WaitGroup
 	var serveErr error
 	wg.Go(func() {
-		serveErr = x.j.Serve(aside, journal.Handler{Approve: desk.answer, Interrupt: func() error { interrupt(); return nil }})
+		serveErr = x.j.Serve(aside, journal.Handler{
+			Approve: desk.answer, Interrupt: func() error { interrupt(); return nil },
+			Pause: runner.Pause, Continue: runner.Continue, Skip: runner.Skip,
+		})
 	})
 	wg.Go(func() { shown.follow(aside, from) })
 	outcome, runErr := start(runCtx, runner)

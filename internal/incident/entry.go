@@ -33,6 +33,9 @@ const (
 	EntryRunResumed EntryType = "run.resumed" // RunResumed
 	EntryRunEnded   EntryType = "run.ended"   // RunEnded
 
+	EntryRunPaused    EntryType = "run.paused"    // RunPaused
+	EntryRunContinued EntryType = "run.continued" // RunContinued
+
 	EntryStepWaiting EntryType = "step.waiting" // StepWaiting
 	EntryApproval    EntryType = "approval"     // Approval
 	EntryStepIntent  EntryType = "step.intent"  // StepIntent
@@ -87,6 +90,20 @@ type RunRefused struct {
 type RunResumed struct {
 	Unknown []string `json:"unknown,omitempty"` // StepPlan.Key of steps to try again
 }
+
+// RunPaused: no step begins until RunContinued, or the run's end.
+type RunPaused struct {
+	By     string `json:"by"` // user@host
+	Reason string `json:"reason,omitempty"`
+}
+
+// RunContinued ends a pause.
+type RunContinued struct {
+	By string `json:"by"`
+}
+
+// Skipping says who leaves out a step, and why.
+type Skipping struct{ By, Reason string }
 
 // RunEnded closes a run, or a try of it.
 type RunEnded struct {
@@ -147,6 +164,8 @@ const (
 	SkipRejected SkipCause = "not-approved"
 	// SkipBlocked: a failure stopped the target before it. A resume runs it.
 	SkipBlocked SkipCause = "blocked"
+	// SkipChosen: somebody left it out while the run was under way, or before a resume. It stays skipped.
+	SkipChosen SkipCause = "chosen"
 )
 
 // CallIntent is committed before a changing call is sent. Params are the

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,6 +36,8 @@ type Runner struct {
 	Reads       func(run, step, target string) map[string]int
 	MaxParallel int    // steps at work at once; 0: 8 for each target, at most 128. Steps that wait for an approval don't count
 	Actor       string // user@host, of the entries; empty: the journal's own
+
+	live atomic.Pointer[execution] // nil unless a run is under way
 }
 
 // Question asks for the approval of one step's changes.
@@ -95,7 +98,7 @@ func (r *Runner) Resume(ctx context.Context, s *State, run string, pb Playbook) 
 	if err := r.check(s.Case, pb, rs.Plan); err != nil {
 		return OutcomeRefused, err
 	}
-	rs.pause()
+	rs.rest()
 	var unknown []string
 	for _, step := range rs.Plan.Steps {
 		if rs.Steps[step.Key()].State == Unknown {
@@ -148,12 +151,13 @@ type execution struct {
 
 	mu      sync.Mutex
 	state   *State
-	size    uint64 // of the journal, as far as seen
-	refused error  // the journal's; nothing is appended or started after it
+	size    uint64                             // of the journal, as far as seen
+	refused error                              // the journal's; nothing is appended or started after it
+	asking  map[string]context.CancelCauseFunc // ends the questions that are open, by StepKey.String
 }
 
 func (r *Runner) execution(ctx context.Context, s *State, pb Playbook, run string, plan Plan) *execution {
-	e := &execution{Runner: r, pb: pb, id: run, state: s}
+	e := &execution{Runner: r, pb: pb, id: run, state: s, asking: make(map[string]context.CancelCauseFunc)}
 	e.ctx, e.cancel = context.WithCancelCause(ctx)
 	n := r.MaxParallel
 	if n <= 0 {
@@ -170,6 +174,11 @@ func (r *Runner) execution(ctx context.Context, s *State, pb Playbook, run strin
 func (e *execution) append(d Draft) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.appendLocked(d)
+}
+
+// appendLocked is append for whoever holds mu.
+func (e *execution) appendLocked(d Draft) error {
 	if e.refused != nil {
 		return e.refused
 	}
@@ -194,7 +203,11 @@ func (e *execution) run() (Outcome, error) {
 	if a := e.Approved; a != nil {
 		e.append(Draft{Type: EntryApproval, Run: e.id, Data: *a})
 	}
+	e.live.Store(e)
+	released := context.AfterFunc(e.ctx, e.turns.release) // an interrupt ends a pause
 	e.schedule()
+	released()
+	e.live.Store(nil)
 	end := e.end()
 	if err := e.append(Draft{Type: EntryRunEnded, Run: e.id, Data: end}); err != nil {
 		return OutcomeInterrupted, err
@@ -247,14 +260,16 @@ type targetWork struct {
 func (w *targetWork) proceed(done chan<- StepPlan) int {
 	started := 0
 	for i, step := range w.steps {
-		switch {
+		ready := !slices.ContainsFunc(step.Needs, func(id string) bool { return !w.settled[id] })
+		switch s := w.e.status(step.Key()); {
 		case w.started[step.ID] || w.e.ctx.Err() != nil:
-		case w.e.kept(step.Key()):
+		case s.chosen() && !ready: // those that need it need what it needs too
+		case s.over():
 			w.started[step.ID], w.settled[step.ID] = true, true
 		case w.stopped != "":
 			w.started[step.ID] = true
 			w.e.block(step, w.stopped)
-		case !slices.ContainsFunc(step.Needs, func(id string) bool { return !w.settled[id] }):
+		case ready:
 			w.started[step.ID] = true
 			started++
 			go func() {
@@ -270,12 +285,6 @@ func (w *targetWork) proceed(done chan<- StepPlan) int {
 func (w *targetWork) late(step StepPlan) bool {
 	before := planGraph(w.steps).ancestors(step.ID)
 	return slices.ContainsFunc(w.steps, func(s StepPlan) bool { return before[s.ID] && slices.Contains(s.Provides, NetworkCut) })
-}
-
-// kept tells whether a step needs nothing more from this execution.
-func (e *execution) kept(k StepKey) bool {
-	s := e.status(k)
-	return s.over()
 }
 
 // stops says why a step that is over stops its target; empty where it does not.

@@ -37,6 +37,7 @@ type RunState struct {
 	Error   string
 	// Approved is the approval of the whole plan; nil where steps are approved one by one.
 	Approved *Approval
+	Paused   *RunPaused              // nil unless it is paused
 	Steps    map[StepKey]*StepStatus // all of the plan's
 
 	keys  map[string]int // places in Plan.Steps, by StepKey.String
@@ -100,7 +101,7 @@ func (r *RunState) on(t Target) []StepPlan {
 // holds the case: the journal alone can't tell that its holder was killed.
 func (s *State) Abandon() {
 	for _, r := range s.Runs {
-		r.pause()
+		r.rest()
 	}
 }
 
@@ -243,10 +244,16 @@ func (s *State) revert(release *RunState, e Entry) error {
 
 func (r *RunState) add(e Entry) error {
 	switch e.Type {
+	case EntryRunPaused:
+		r.Paused = new(RunPaused)
+		return json.Unmarshal(e.Data, r.Paused)
+	case EntryRunContinued:
+		r.Paused = nil
+		return nil
 	case EntryRunResumed:
 		r.Resumed++
 		r.Outcome, r.Ended, r.Error = "", time.Time{}, ""
-		r.pause()
+		r.rest()
 		r.reopen()
 		return nil
 	case EntryRunEnded:
@@ -255,7 +262,7 @@ func (r *RunState) add(e Entry) error {
 			return err
 		}
 		r.Outcome, r.Error, r.Ended = d.Outcome, d.Error, e.Time
-		r.pause()
+		r.rest()
 		return nil
 	}
 	if e.Step == "" {
@@ -296,9 +303,10 @@ func (r *RunState) approve(e Entry) error {
 	return nil
 }
 
-// pause: nobody executes the run any more. What was under way is unknown,
+// rest: nobody executes the run any more. What was under way is unknown,
 // and questions nobody answered are to be asked again.
-func (r *RunState) pause() {
+func (r *RunState) rest() {
+	r.Paused = nil
 	for _, s := range r.Steps {
 		switch s.State {
 		case Running:
@@ -313,7 +321,7 @@ func (r *RunState) pause() {
 // something failed or was not approved.
 func (r *RunState) reopen() {
 	for _, s := range r.Steps {
-		if s.State == Skipped && s.Outcome.Skip != SkipCondition {
+		if s.State == Skipped && !s.Outcome.stays() {
 			s.State, s.Outcome, s.Ended, s.Error, s.Hint = Pending, nil, time.Time{}, "", ""
 		}
 	}

@@ -32,6 +32,11 @@ func (e *execution) step(step StepPlan, rank int, late bool) {
 	t.enter()
 	defer t.leave()
 	outcome, err := e.attempt(ctx, step, t)
+	for errors.Is(err, errPaused) {
+		t.leave()
+		t.enter()
+		outcome, err = e.attempt(ctx, step, t) // what it read before the pause is old
+	}
 	switch {
 	case err == nil:
 		e.settle(step, outcome)
@@ -57,7 +62,22 @@ func (e *execution) scopeOfTurns(step StepPlan) string {
 }
 
 func (e *execution) settle(step StepPlan, outcome StepOutcome) {
-	e.append(e.draft(step, EntryStepOutcome, outcome))
+	_ = e.advance(step, EntryStepOutcome, outcome) // skipped meanwhile, or the journal's refusal, which is kept
+}
+
+// advance journals what takes a step from one state to the next. A step that
+// somebody skipped takes none, and in a pause none begins.
+func (e *execution) advance(step StepPlan, kind EntryType, data any) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	run := e.state.Run(e.id)
+	switch {
+	case run.Steps[step.Key()].chosen():
+		return errSkipped
+	case kind == EntryStepIntent && run.Paused != nil:
+		return errPaused
+	}
+	return e.appendLocked(e.draft(step, kind, data))
 }
 
 func (e *execution) draft(step StepPlan, kind EntryType, data any) Draft {
@@ -325,11 +345,15 @@ func (e *execution) ask(ctx context.Context, step StepPlan, p Proposal, why stri
 	e.mu.Lock()
 	digest := e.state.Run(e.id).Plan.Digest
 	e.mu.Unlock()
-	err := e.append(e.draft(step, EntryStepWaiting, StepWaiting{Impact: p.Impact, Digest: digest, Changes: p.Changes, Why: why}))
+	err := e.advance(step, EntryStepWaiting, StepWaiting{Impact: p.Impact, Digest: digest, Changes: p.Changes, Why: why})
 	if err != nil {
 		return Approval{}, err
 	}
-	answer, err := e.answer(ctx, Question{Run: e.id, Step: step, Proposal: p, Digest: digest, Why: why}, t)
+	if !e.yes() {
+		t.leave() // others may work while somebody thinks
+		defer t.enter()
+	}
+	answer, err := e.answer(ctx, Question{Run: e.id, Step: step, Proposal: p, Digest: digest, Why: why})
 	if err != nil {
 		return Approval{}, fmt.Errorf("asking for approval: %w", err)
 	}
@@ -342,20 +366,39 @@ func (e *execution) ask(ctx context.Context, step StepPlan, p Proposal, why stri
 	if answer.Digest != digest {
 		return Approval{}, fmt.Errorf("the answer is about plan %s, the question was about %s", answer.Digest, digest)
 	}
-	return answer, e.append(e.draft(step, EntryApproval, answer))
+	return answer, e.advance(step, EntryApproval, answer)
 }
 
-// answer gives the turn to others while somebody thinks.
-func (e *execution) answer(ctx context.Context, q Question, t *turn) (Approval, error) {
-	if a := e.Approved; a != nil && a.How == HowYes {
-		return *a, nil
+// yes tells that whatever is asked is approved.
+func (e *execution) yes() bool { return e.Approved != nil && e.Approved.How == HowYes }
+
+func (e *execution) answer(ctx context.Context, q Question) (Approval, error) {
+	if e.yes() {
+		return *e.Approved, nil
 	}
 	if e.Ask == nil {
 		return Approval{}, WithHint(errors.New("nobody is there to answer"), "run with --yes, or with --digest and the digest that plan shows")
 	}
-	t.leave()
-	defer t.enter()
+	ctx, done := e.askable(ctx, q.Step.Key())
+	defer done()
 	return e.Ask(ctx, q)
+}
+
+// askable ends the question also when the step is skipped.
+func (e *execution) askable(ctx context.Context, k StepKey) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state.Run(e.id).Steps[k].chosen() {
+		cancel(errSkipped)
+	}
+	e.asking[k.String()] = cancel
+	return ctx, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.asking, k.String())
+		cancel(nil)
+	}
 }
 
 // guard looks at the order of work once more, now that it is known which steps
@@ -381,7 +424,7 @@ func (e *execution) try(ctx context.Context, step StepPlan, req Request, p Propo
 		return StepOutcome{}, context.Cause(e.ctx)
 	}
 	intent := StepIntent{Action: step.Action, Inputs: req.Inputs, Proposal: p, Token: req.Token, Try: n, Undo: req.Undo}
-	if err := e.append(e.draft(step, EntryStepIntent, intent)); err != nil {
+	if err := e.advance(step, EntryStepIntent, intent); err != nil {
 		return StepOutcome{}, err
 	}
 	ctx, cancel := e.limit(ctx, step)

@@ -54,7 +54,13 @@ func (r *RunState) Finished() bool {
 	return true
 }
 
+// stays tells of a skip that no resume gives another chance.
+func (o *StepOutcome) stays() bool { return o.Skip == SkipCondition || o.Skip == SkipChosen }
+
+// chosen tells that somebody left the step out.
+func (s *StepStatus) chosen() bool { return s.State == Skipped && s.Outcome.Skip == SkipChosen }
+
 // over tells that the step needs nothing more.
 func (s *StepStatus) over() bool {
-	return s.State == Succeeded || s.State == Reverted || s.State == Skipped && s.Outcome.Skip == SkipCondition
+	return s.State == Succeeded || s.State == Reverted || s.State == Skipped && s.Outcome.stays()
 }

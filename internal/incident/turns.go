@@ -19,6 +19,8 @@ type turns struct {
 	free  int
 	kept  int // of the free places, those that no late step takes
 	taken map[string]bool
+	held  bool    // nobody is let in
+	over  bool    // nobody is held any more
 	queue []*turn // those that wait, by rank
 }
 
@@ -86,8 +88,27 @@ func (t *turn) has(keys []string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return !slices.Contains(t.keys, k) })
 }
 
+// hold keeps everyone who waits from being let in, or ends that.
+func (ts *turns) hold(on bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.held = on && !ts.over
+	ts.next()
+}
+
+// release lets in whoever is held, for good: they see that the run was interrupted.
+func (ts *turns) release() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.held, ts.over = false, true
+	ts.next()
+}
+
 // next lets in whoever can go. Held: mu.
 func (ts *turns) next() {
+	if ts.held {
+		return
+	}
 	ts.queue = slices.DeleteFunc(ts.queue, func(t *turn) bool {
 		if ts.free == 0 || t.late && ts.free <= ts.kept || slices.ContainsFunc(t.keys, func(k string) bool { return ts.taken[t.scope+k] }) {
 			return false

@@ -70,6 +70,22 @@ func (c *Client) Interrupt(ctx context.Context) error {
 	return ask(ctx, c.dir, request{Op: opInterrupt})
 }
 
+// Pause lets no further step of the run begin until Continue.
+func (c *Client) Pause(ctx context.Context, reason string) error {
+	return ask(ctx, c.dir, request{Op: opPause, Actor: Self(), Text: reason})
+}
+
+// Continue ends a pause.
+func (c *Client) Continue(ctx context.Context) error {
+	return ask(ctx, c.dir, request{Op: opContinue, Actor: Self()})
+}
+
+// Skip leaves out a step that has not begun, or waits for an approval: an
+// incident.StepKey's text, or a step's ID where one target has it.
+func (c *Client) Skip(ctx context.Context, step, reason string) error {
+	return ask(ctx, c.dir, request{Op: opSkip, Actor: Self(), Step: step, Text: reason})
+}
+
 // Follow yields the entries from a number on, then new ones, and progress, as
 // they come. It ends without an error when ctx ends, the client is closed or
 // the holder ends; with ErrNotLive when there is none, with ErrHolderGone when it was killed. Each entry

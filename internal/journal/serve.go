@@ -22,6 +22,10 @@ type Handler struct {
 	Approve func(ctx context.Context, step string, a incident.Approval) error
 	// Interrupt asks the run to end. It returns at once.
 	Interrupt func() error
+	// Pause, Continue and Skip return once the order is journaled: incident.Runner's methods.
+	Pause    func(incident.RunPaused) error
+	Continue func(incident.RunContinued) error
+	Skip     func(step string, s incident.Skipping) error
 }
 
 // lastWords is how long, in real time, a client may take to read what is left
@@ -138,8 +142,23 @@ func (j *Journal) answer(ctx context.Context, w *wire, r request, h Handler) err
 			return errors.New("there is nothing to interrupt here")
 		}
 		return h.Interrupt()
+	case opPause, opContinue, opSkip:
+		return h.steer(r)
 	}
 	panic("journal: operation without an answer: " + string(r.Op)) // parseRequest lets none through
+}
+
+// steer gives the run an order.
+func (h Handler) steer(r request) error {
+	switch {
+	case r.Op == opPause && h.Pause != nil:
+		return h.Pause(incident.RunPaused{By: r.Actor, Reason: r.Text})
+	case r.Op == opContinue && h.Continue != nil:
+		return h.Continue(incident.RunContinued{By: r.Actor})
+	case r.Op == opSkip && h.Skip != nil:
+		return h.Skip(r.Step, incident.Skipping{By: r.Actor, Reason: r.Text})
+	}
+	return fmt.Errorf("there is no run to %s here", r.Op)
 }
 
 // follow sends entries and progress until the client is gone or Serve ends;

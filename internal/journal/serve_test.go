@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -275,8 +276,39 @@ func TestWithoutAHandlerRequestsAreRefused(t *testing.T) {
 	j, _ := newCase(t, "INC-1")
 	serve(t, j, Handler{})
 	c := attach(t, j.Dir())
-	if c.Approve(t.Context(), "cut", incident.Approval{}) == nil || c.Interrupt(t.Context()) == nil {
+	if c.Approve(t.Context(), "cut", incident.Approval{}) == nil || c.Interrupt(t.Context()) == nil ||
+		c.Pause(t.Context(), "") == nil || c.Continue(t.Context()) == nil || c.Skip(t.Context(), "cut", "") == nil {
 		t.Error("a request that nobody handles was taken")
+	}
+}
+
+func TestOrdersReachTheHolderWithWhoGaveThem(t *testing.T) {
+	j, _ := newCase(t, "INC-1")
+	var got []any
+	serve(t, j, Handler{
+		Pause:    func(p incident.RunPaused) error { got = append(got, p); return nil },
+		Continue: func(c incident.RunContinued) error { got = append(got, c); return nil },
+		Skip: func(step string, s incident.Skipping) error {
+			got = append(got, step, s)
+			return errors.New("the step is running")
+		},
+	})
+	c := attach(t, j.Dir())
+	if err := errors.Join(c.Pause(t.Context(), "the owner calls"), c.Continue(t.Context())); err != nil {
+		t.Error(err)
+	}
+	if err := c.Skip(t.Context(), "cut", "not yet"); err == nil || err.Error() != "the step is running" {
+		t.Errorf("skip: %v", err)
+	}
+	if err := c.Skip(t.Context(), "", ""); err == nil {
+		t.Error("no step was skipped")
+	}
+	want := []any{
+		incident.RunPaused{By: Self(), Reason: "the owner calls"}, incident.RunContinued{By: Self()},
+		"cut", incident.Skipping{By: Self(), Reason: "not yet"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the handler got %+v", got)
 	}
 }
 
@@ -446,6 +478,10 @@ func FuzzTheSocketTakesOnlyWhatItUnderstands(f *testing.F) {
 			return
 		}
 		switch r.Op {
+		case opPause, opContinue, opSkip:
+			if r.Approval != nil || r.From != 0 || (r.Step != "") != (r.Op == opSkip) || r.Text != "" && r.Op == opContinue {
+				t.Errorf("%q was taken with a field that does not belong to it, or without its step", line)
+			}
 		case opHello, opRead, opFollow, opInterrupt:
 			if r.Text != "" || r.Approval != nil || r.Actor != "" || r.Step != "" {
 				t.Errorf("%q was taken with a field that does not belong to it", line)

@@ -27,14 +27,17 @@ const (
 	opNote      operation = "note"      // append a note
 	opApprove   operation = "approve"   // answer a step that waits
 	opInterrupt operation = "interrupt" // end the run
+	opPause     operation = "pause"     // let no further step begin
+	opContinue  operation = "continue"  // end a pause
+	opSkip      operation = "skip"      // leave out a step that has not begun
 )
 
 type request struct {
 	Op       operation          `json:"op"`
 	From     uint64             `json:"from,omitempty"`     // read, follow
-	Actor    string             `json:"actor,omitempty"`    // note
-	Text     string             `json:"text,omitempty"`     // note
-	Step     string             `json:"step,omitempty"`     // approve
+	Actor    string             `json:"actor,omitempty"`    // note, pause, continue, skip
+	Text     string             `json:"text,omitempty"`     // note; the reason for pause, skip
+	Step     string             `json:"step,omitempty"`     // approve, skip
 	Approval *incident.Approval `json:"approval,omitempty"` // approve
 }
 
@@ -98,6 +101,15 @@ func (r request) check() error {
 		want.Actor, want.Text = r.Actor, r.Text
 		if r.Text == "" {
 			return errors.New("request: a note without text")
+		}
+	case opPause:
+		want.Actor, want.Text = r.Actor, r.Text
+	case opContinue:
+		want.Actor = r.Actor
+	case opSkip:
+		want.Actor, want.Text, want.Step = r.Actor, r.Text, r.Step
+		if r.Step == "" {
+			return errors.New("request: no step to skip")
 		}
 	case opApprove:
 		want.Step, want.Approval = r.Step, r.Approval
