@@ -1,0 +1,338 @@
+package proof
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+)
+
+// Room is what a stack has made: where to look.
+type Room struct {
+	Account, Region string
+	VPC             string
+	Instances       []string
+}
+
+// ReadRoom makes the model of what AWS shows of a room, whatever the template meant. A part that
+// can't be read (no permission, an answer that makes no sense) is in Model.Unknown; the only error is
+// ctx's.
+func ReadRoom(ctx context.Context, cfg aws.Config, room Room) (*Model, error) {
+	r := &roomReader{
+		ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), room: room,
+		m:      &Model{Account: room.Account, Region: room.Region, VPC: room.VPC, PrefixLists: make(map[string]string)},
+		filter: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{room.VPC}}},
+	}
+	for _, part := range []struct {
+		what string
+		read func(context.Context) error
+	}{
+		{"VPC", r.vpc}, {"subnets", r.subnets}, {"route tables", r.routes}, {"Internet gateways", r.internetGateways}, {"egress-only Internet gateways", r.egressOnly},
+		{"NAT gateways", r.natGateways}, {"peerings", r.peerings}, {"transit gateway attachments", r.transits}, {"virtual private gateways", r.vpnGateways},
+		{"network ACLs", r.acls}, {"instances", r.instances}, {"network interfaces", r.interfaces}, {"security groups", r.groups}, {"prefix lists", r.prefixLists},
+		{"endpoints", r.endpoints}, {"instance profiles and roles", r.roles},
+	} {
+		err := part.read(ctx)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			r.m.Unknown = append(r.m.Unknown, Unknown{room.VPC, fmt.Sprintf("its %s can't be read: %v", part.what, err)})
+		}
+	}
+	return r.m, nil
+}
+
+// roomReader fills a model, one kind of resource after the other.
+type roomReader struct {
+	ec2    *ec2.Client
+	iam    *iam.Client
+	room   Room
+	m      *Model
+	filter []types.Filter // what is in the room's VPC
+}
+
+func (r *roomReader) unknown(resource *string, reason string) {
+	r.m.Unknown = append(r.m.Unknown, Unknown{aws.ToString(resource), reason})
+}
+
+func (r *roomReader) gateway(id *string, kind string) {
+	r.m.Gateways = append(r.m.Gateways, Gateway{aws.ToString(id), kind})
+}
+
+func (r *roomReader) vpc(ctx context.Context) error {
+	out, err := r.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{r.room.VPC}})
+	if err != nil {
+		return err
+	}
+	if len(out.Vpcs) != 1 {
+		return fmt.Errorf("AWS shows %d of this ID", len(out.Vpcs))
+	}
+	for _, a := range out.Vpcs[0].CidrBlockAssociationSet {
+		r.m.CIDRs = append(r.m.CIDRs, aws.ToString(a.CidrBlock))
+	}
+	for _, a := range out.Vpcs[0].Ipv6CidrBlockAssociationSet {
+		r.m.CIDRs = append(r.m.CIDRs, aws.ToString(a.Ipv6CidrBlock))
+	}
+	dns, err := r.ec2.DescribeVpcAttribute(ctx, &ec2.DescribeVpcAttributeInput{VpcId: &r.room.VPC, Attribute: types.VpcAttributeNameEnableDnsSupport})
+	if err != nil {
+		return err
+	}
+	r.m.DNS.Off = dns.EnableDnsSupport != nil && dns.EnableDnsSupport.Value != nil && !*dns.EnableDnsSupport.Value
+	return nil
+}
+
+func (r *roomReader) subnets(ctx context.Context) error {
+	pages := ec2.NewDescribeSubnetsPaginator(r.ec2, &ec2.DescribeSubnetsInput{Filters: r.filter})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range page.Subnets {
+			r.m.Subnets = append(r.m.Subnets, Subnet{ID: aws.ToString(s.SubnetId), PublicIP: aws.ToBool(s.MapPublicIpOnLaunch), IPv6: aws.ToBool(s.AssignIpv6AddressOnCreation)})
+		}
+	}
+	return nil
+}
+
+func (r *roomReader) routes(ctx context.Context) error {
+	pages := ec2.NewDescribeRouteTablesPaginator(r.ec2, &ec2.DescribeRouteTablesInput{Filters: r.filter})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, t := range page.RouteTables {
+			for _, route := range t.Routes {
+				r.m.Routes = append(r.m.Routes, Route{Table: aws.ToString(t.RouteTableId), To: destination(route), Via: via(route)})
+			}
+		}
+	}
+	return nil
+}
+
+func destination(r types.Route) string {
+	return firstOf("a destination that this version does not know", r.DestinationCidrBlock, r.DestinationIpv6CidrBlock, r.DestinationPrefixListId)
+}
+
+// via names where a route leads; empty: to the network itself.
+func via(r types.Route) string {
+	if aws.ToString(r.GatewayId) == "local" {
+		return ""
+	}
+	return firstOf("a target that this version does not know", r.GatewayId, r.NatGatewayId, r.TransitGatewayId, r.VpcPeeringConnectionId, r.EgressOnlyInternetGatewayId,
+		r.CarrierGatewayId, r.LocalGatewayId, r.CoreNetworkArn, r.NetworkInterfaceId, r.InstanceId)
+}
+
+func firstOf(otherwise string, all ...*string) string {
+	for _, s := range all {
+		if aws.ToString(s) != "" {
+			return *s
+		}
+	}
+	return otherwise
+}
+
+func (r *roomReader) acls(ctx context.Context) error {
+	pages := ec2.NewDescribeNetworkAclsPaginator(r.ec2, &ec2.DescribeNetworkAclsInput{Filters: r.filter})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, a := range page.NetworkAcls {
+			acl := ACL{ID: aws.ToString(a.NetworkAclId)}
+			for _, e := range a.Entries {
+				out := ACLEntry{
+					Number: int(aws.ToInt32(e.RuleNumber)), Allow: e.RuleAction != types.RuleActionDeny, Out: aws.ToBool(e.Egress), Peer: firstOf("", e.CidrBlock, e.Ipv6CidrBlock),
+				}
+				from, to := "", ""
+				if e.PortRange != nil {
+					from, to = strconv.Itoa(int(aws.ToInt32(e.PortRange.From))), strconv.Itoa(int(aws.ToInt32(e.PortRange.To)))
+				}
+				out.Ports = ports(protocol(aws.ToString(e.Protocol)), from, to)
+				acl.Entries = append(acl.Entries, out)
+			}
+			for _, s := range a.Associations {
+				acl.Subnets = append(acl.Subnets, aws.ToString(s.SubnetId))
+			}
+			r.m.ACLs = append(r.m.ACLs, acl)
+		}
+	}
+	return nil
+}
+
+// instances are those in the network, and the room's own wherever they are.
+func (r *roomReader) instances(ctx context.Context) error {
+	for _, in := range []*ec2.DescribeInstancesInput{{Filters: r.filter}, {InstanceIds: r.room.Instances}} {
+		if len(in.Filters)+len(in.InstanceIds) == 0 {
+			continue // would list the whole account
+		}
+		pages := ec2.NewDescribeInstancesPaginator(r.ec2, in)
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return err
+			}
+			for _, reservation := range page.Reservations {
+				for _, i := range reservation.Instances {
+					r.instance(i)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (r *roomReader) instance(i types.Instance) {
+	id := aws.ToString(i.InstanceId)
+	if slices.ContainsFunc(r.m.Instances, func(known Instance) bool { return known.ID == id }) ||
+		i.State != nil && i.State.Name == types.InstanceStateNameTerminated {
+		return
+	}
+	out := Instance{ID: id, Ours: slices.Contains(r.room.Instances, id)}
+	if i.IamInstanceProfile != nil {
+		out.Profile = aws.ToString(i.IamInstanceProfile.Arn)
+	}
+	r.m.Instances = append(r.m.Instances, out)
+	for _, n := range i.NetworkInterfaces { // those in the network come again, with all that is known of them
+		if vpc := aws.ToString(n.VpcId); vpc != r.room.VPC {
+			r.m.Interfaces = append(r.m.Interfaces, Interface{ID: aws.ToString(n.NetworkInterfaceId), Instance: id, Foreign: orNone(vpc)})
+		}
+	}
+}
+
+func (r *roomReader) interfaces(ctx context.Context) error {
+	pages := ec2.NewDescribeNetworkInterfacesPaginator(r.ec2, &ec2.DescribeNetworkInterfacesInput{Filters: r.filter})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range page.NetworkInterfaces {
+			r.m.Interfaces = append(r.m.Interfaces, networkInterface(n))
+		}
+	}
+	return nil
+}
+
+func networkInterface(n types.NetworkInterface) Interface {
+	out := Interface{ID: aws.ToString(n.NetworkInterfaceId), Endpoint: n.InterfaceType == types.NetworkInterfaceTypeVpcEndpoint, About: aws.ToString(n.Description)}
+	if n.Attachment != nil && aws.ToString(n.Attachment.InstanceId) != "" {
+		out.Instance, out.Index = *n.Attachment.InstanceId, strconv.Itoa(int(aws.ToInt32(n.Attachment.DeviceIndex)))
+	}
+	for _, g := range n.Groups {
+		out.Groups = append(out.Groups, aws.ToString(g.GroupId))
+	}
+	if n.Association != nil {
+		out.Public = append(out.Public, aws.ToString(n.Association.PublicIp))
+	}
+	for _, a := range n.PrivateIpAddresses {
+		if a.Association != nil && !slices.Contains(out.Public, aws.ToString(a.Association.PublicIp)) {
+			out.Public = append(out.Public, aws.ToString(a.Association.PublicIp))
+		}
+	}
+	for _, a := range n.Ipv6Addresses {
+		out.IPv6 = append(out.IPv6, aws.ToString(a.Ipv6Address))
+	}
+	for _, p := range n.Ipv6Prefixes {
+		out.IPv6 = append(out.IPv6, aws.ToString(p.Ipv6Prefix))
+	}
+	return out
+}
+
+func (r *roomReader) groups(ctx context.Context) error {
+	pages := ec2.NewDescribeSecurityGroupsPaginator(r.ec2, &ec2.DescribeSecurityGroupsInput{Filters: r.filter})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, g := range page.SecurityGroups {
+			r.m.Groups = append(r.m.Groups, Group{ID: aws.ToString(g.GroupId), In: rules(g.IpPermissions), Out: rules(g.IpPermissionsEgress)})
+		}
+	}
+	return nil
+}
+
+func rules(permissions []types.IpPermission) (all []Rule) {
+	for _, p := range permissions {
+		number := func(n *int32) string {
+			if n == nil {
+				return ""
+			}
+			return strconv.Itoa(int(*n))
+		}
+		add := func(peer *string) {
+			all = append(all, Rule{Ports: ports(aws.ToString(p.IpProtocol), number(p.FromPort), number(p.ToPort)), Peer: aws.ToString(peer)})
+		}
+		for _, b := range p.IpRanges {
+			add(b.CidrIp)
+		}
+		for _, b := range p.Ipv6Ranges {
+			add(b.CidrIpv6)
+		}
+		for _, g := range p.UserIdGroupPairs {
+			add(g.GroupId)
+		}
+		for _, l := range p.PrefixListIds {
+			add(l.PrefixListId)
+		}
+	}
+	return all
+}
+
+// prefixLists names those that rules mention.
+func (r *roomReader) prefixLists(ctx context.Context) error {
+	var ids []string
+	for _, g := range r.m.Groups {
+		for _, rule := range append(slices.Clone(g.In), g.Out...) {
+			if len(rule.Peer) > 3 && rule.Peer[:3] == "pl-" && !slices.Contains(ids, rule.Peer) {
+				ids = append(ids, rule.Peer)
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	pages := ec2.NewDescribeManagedPrefixListsPaginator(r.ec2, &ec2.DescribeManagedPrefixListsInput{PrefixListIds: ids})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, l := range page.PrefixLists {
+			if aws.ToString(l.OwnerId) == "AWS" { // anybody can call a list of their own like one of AWS's
+				r.m.PrefixLists[aws.ToString(l.PrefixListId)] = aws.ToString(l.PrefixListName)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *roomReader) endpoints(ctx context.Context) error {
+	pages := ec2.NewDescribeVpcEndpointsPaginator(r.ec2, &ec2.DescribeVpcEndpointsInput{Filters: r.filter})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range page.VpcEndpoints {
+			if e.State == types.StateDeleted {
+				continue
+			}
+			out := Endpoint{ID: aws.ToString(e.VpcEndpointId), Service: aws.ToString(e.ServiceName), Type: string(e.VpcEndpointType), Policy: aws.ToString(e.PolicyDocument)}
+			for _, g := range e.Groups {
+				out.Groups = append(out.Groups, aws.ToString(g.GroupId))
+			}
+			r.m.Endpoints = append(r.m.Endpoints, out)
+		}
+	}
+	return nil
+}
