@@ -191,10 +191,12 @@ func (p Planner) propose(ctx context.Context, c Case, pb Playbook, steps []StepP
 			return nil
 		}
 		proposal, err := planned(p.stepContext(ctx, *step), action, p.request(c, *step))
-		if err != nil && (step.When != "" || len(step.Deferred) > 0) && ctx.Err() == nil {
+		var refused *RefusedError
+		if err != nil && (step.When != "" || len(step.Deferred) > 0 && !errors.As(err, &refused)) && ctx.Err() == nil {
 			// The condition may be what keeps the step from a target it does
 			// not fit. If it does run, it is planned again first; so is one
-			// of which not everything is known yet.
+			// of which not everything is known yet, unless what is known is
+			// already refused.
 			return nil
 		}
 		if err != nil {

@@ -18,12 +18,12 @@ type budgets struct {
 
 // tokens are what a bucket holds.
 type tokens struct {
-	Bucket  quota.Bucket `json:"bucket"`
-	Region  string       `json:"region"`
-	Left    float64      `json:"left"`
-	At      time.Time    `json:"at"` // the second in which it was filled last
-	Calls   int          `json:"calls"`
-	Refused int          `json:"refused"`
+	Bucket  quota.Bucket  `json:"bucket"`
+	Region  string        `json:"region"`
+	Left    float64       `json:"left"`
+	At      time.Time     `json:"at"`    // the second in which it was filled last
+	Calls   map[int64]int `json:"calls"` // by the second of their arrival, since 1970
+	Refused int           `json:"refused"`
 }
 
 // BudgetUse is what was drawn on one of AWS's token buckets.
@@ -31,7 +31,7 @@ type BudgetUse struct {
 	quota.Bucket
 	Region  string `json:"region"`
 	Calls   int    `json:"calls"`   // those let through
-	Refused int    `json:"refused"` // those throttled
+	Refused int    `json:"refused"` // those throttled, at any time
 }
 
 // EnforceBudgets makes the account count calls and refuse, from now on, what
@@ -46,14 +46,21 @@ func (a *Account) EnforceBudgets() error {
 	})
 }
 
-// Budgets lists what was drawn since EnforceBudgets, the most used first.
-func (a *Account) Budgets() []BudgetUse {
+// Budgets lists what was drawn from EnforceBudgets to the end of the second of
+// the time given, the most used first.
+func (a *Account) Budgets(until time.Time) []BudgetUse {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var list []BudgetUse
 	for _, name := range slices.Sorted(maps.Keys(a.world.Budgets.Buckets)) {
 		f := a.world.Budgets.Buckets[name]
-		list = append(list, BudgetUse{f.Bucket, f.Region, f.Calls, f.Refused})
+		use := BudgetUse{Bucket: f.Bucket, Region: f.Region, Refused: f.Refused}
+		for second, calls := range f.Calls {
+			if second <= until.Unix() {
+				use.Calls += calls
+			}
+		}
+		list = append(list, use)
 	}
 	slices.SortStableFunc(list, func(a, b BudgetUse) int { return cmp.Compare(b.Calls, a.Calls) })
 	return list
@@ -73,7 +80,7 @@ func (b *budgets) draw(region string, c quota.Call, now time.Time) bool {
 	}
 	for _, f := range drawn {
 		f.Left--
-		f.Calls++
+		f.Calls[now.Unix()]++
 	}
 	return true
 }
@@ -82,7 +89,7 @@ func (b *budgets) fill(region string, bucket quota.Bucket) *tokens {
 	key := region + " " + bucket.Name
 	f := b.Buckets[key]
 	if f == nil {
-		f = &tokens{Bucket: bucket, Region: region, Left: float64(bucket.Burst)}
+		f = &tokens{Bucket: bucket, Region: region, Left: float64(bucket.Burst), Calls: make(map[int64]int)}
 		b.Buckets[key] = f
 	}
 	return f

@@ -45,7 +45,7 @@ func TestEnforcedBudgetsRefuseWhatExceedsThem(t *testing.T) {
 		}
 	}
 	uses := make(map[string]rehearsal.BudgetUse)
-	for _, u := range a.Budgets() {
+	for _, u := range a.Budgets(a.Clock().Now()) {
 		uses[u.Name] = u
 	}
 	if u := uses["EC2 ModifyInstanceAttribute"]; u.Calls != passed || u.Refused != 1 || u.Burst != 50 || !u.Published {
