@@ -255,7 +255,9 @@ func TestAnInputThatNoChangeDependsOnHoldsNoPlanUp(t *testing.T) {
 	if s, _ := b.plan(playbook(step("first", "additive"), late)).Step(incident.StepKey{Target: targetA, ID: "late"}); s.Proposal != nil {
 		t.Errorf("planned %+v, though it could not be read", s.Proposal)
 	}
-	b.fake("fake.disruptive").plan = func(incident.Request, *incident.Proposal) error { return &incident.RefusedError{Reason: "12 is too many"} }
+	b.fake("fake.disruptive").plan = func(incident.Request, *incident.Proposal) error {
+		return &incident.RefusedError{Reason: "12 is too many"}
+	}
 	plan, err := b.planner.Plan(t.Context(), testCase, playbook(step("first", "additive"), late), []incident.Target{targetA}, nil)
 	if err == nil || !strings.Contains(err.Error(), "12 is too many") {
 		t.Errorf("what is known is refused, and yet the plan is %+v, %v", plan, err)
