@@ -33,6 +33,7 @@ func Actions(configs func(context.Context, incident.Target) (aws.Config, error),
 		snapshots{configs},
 		copySnapshots{configs},
 		image{configs},
+		storeImage{configs},
 		export{configs, stores},
 	}
 }

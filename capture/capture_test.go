@@ -237,7 +237,7 @@ func TestAnUnlockedBucketIsRefusedUnlessAllowed(t *testing.T) {
 
 func TestSpecsAreComplete(t *testing.T) {
 	b := newBench(t)
-	for _, name := range []string{"capture.metadata", "capture.snapshots", "capture.copy-snapshots", "capture.image", "capture.export", "capture.live", "capture.memory"} {
+	for _, name := range []string{"capture.metadata", "capture.snapshots", "capture.copy-snapshots", "capture.image", "capture.store-image", "capture.export", "capture.live", "capture.memory"} {
 		s := b.action(name).Spec()
 		if s.Summary == "" || len(s.Permissions) == 0 || !strings.Contains(s.Example, "action: "+name) || s.Timeout == 0 || len(s.Outputs) == 0 {
 			t.Errorf("%s: %+v", name, s)

@@ -56,6 +56,12 @@ var testSpecs = []incident.Spec{
 		{Name: "lock_days", Type: incident.Integer, Default: 30},
 	}, Outputs: []incident.Field{{Name: "copies", Type: incident.Strings}}},
 	{Name: "capture.image", Impact: incident.Additive, Outputs: []incident.Field{{Name: "image", Type: incident.String}}},
+	{Name: "capture.store-image", Impact: incident.Irreversible, Inputs: []incident.Field{
+		{Name: "image", Type: incident.String, Required: true, Late: true},
+		{Name: "bucket", Type: incident.String, Required: true},
+		{Name: "lock_mode", Type: incident.String, Enum: []string{"governance", "compliance", "none"}, Default: "governance"},
+		{Name: "lock_days", Type: incident.Integer, Default: 30},
+	}, Outputs: []incident.Field{{Name: "object", Type: incident.String}}},
 	{Name: "capture.export", Impact: incident.Additive, Inputs: []incident.Field{
 		{Name: "snapshots", Type: incident.Strings, Required: true},
 		{Name: "allow_unlocked", Type: incident.Boolean, Default: false},

@@ -36,6 +36,7 @@ type ec2State struct {
 	Volumes      map[string]*volume             `json:"volumes"`
 	Snapshots    map[string]*snapshot           `json:"snapshots"`
 	Images       map[string]*image              `json:"images"`
+	StoreTasks   []*storeTask                   `json:"store_tasks,omitempty"` // in the order in which they began
 	Associations map[string]*profileAssociation `json:"profile_associations"`
 	Keys         map[string]*keyPair            `json:"keys"`
 	FlowLogs     map[string]*flowLog            `json:"flow_logs,omitempty"`
@@ -79,6 +80,7 @@ func (ops operations) ec2() {
 	ops.ec2Volumes()
 	ops.ec2Snapshots()
 	ops.ec2Images()
+	ops.ec2StoreImages()
 	ops.ec2Tags()
 	ops.ec2Profiles()
 	ops.ec2Console()
@@ -105,6 +107,7 @@ func (s *ec2State) tick(w *world) bool {
 	changed = s.tickVolumes(w.Now) || changed
 	changed = s.tickSnapshots(w.Now) || changed
 	changed = s.tickImages() || changed
+	changed = w.tickStoreTasks() || changed
 	changed = s.tickGateways(w.Now) || changed
 	return s.tickProfiles(w.Now) || changed
 }
