@@ -132,7 +132,9 @@ type caseSummary struct {
 	Entries  int          `json:"entries"`
 	Runs     []runSummary `json:"runs,omitempty"`
 	Evidence int          `json:"evidence"`
-	Error    string       `json:"error,omitempty"` // why it can't be read
+	// CleanRooms are the names of those that are not closed.
+	CleanRooms []string `json:"clean_rooms,omitempty"`
+	Error      string   `json:"error,omitempty"` // why it can't be read
 }
 
 type runSummary struct {
@@ -156,6 +158,18 @@ func (w *workspace) summarise(ctx context.Context, id string) caseSummary {
 	s := caseSummary{
 		Case: r.state.Case, Closed: r.state.Closed, Live: journal.Live(ctx, r.dir),
 		Entries: len(r.entries), Evidence: len(r.custody.Items),
+	}
+	if !s.Live {
+		r.state.Abandon() // what was under way is unknown
+	}
+	rooms, err := cleanroom.Rooms(r.entries)
+	if err != nil {
+		s.Error = err.Error()
+	}
+	for _, room := range rooms {
+		if room.Event != "closed" {
+			s.CleanRooms = append(s.CleanRooms, room.Name)
+		}
 	}
 	for _, run := range r.state.Runs {
 		steps := make(map[string]int)

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cordon-ir/cordon/internal/tui"
 )
 
 // globals are the flags that every command has, and where it reads and writes.
@@ -27,6 +29,7 @@ type globals struct {
 const longHelp = `cordon closes off a compromised EC2 instance, takes its evidence into custody
 and opens a clean room to examine it. Every step is journaled before it happens:
 a run that was killed resumes, and isolation can be undone exactly.
+Without a command, on a terminal, it opens the TUI.
 
   cordon rehearse                                the whole job in a simulated account
   cordon case open CASE                          open a case
@@ -62,7 +65,12 @@ func newRoot(g *globals) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !g.hasScreen() || g.output == "json" {
+				return cmd.Help()
+			}
+			return g.showTUI(cmd.Context(), tui.Options{})
+		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if g.output != "text" && g.output != "json" {
 				return usagef("--output %q: want text or json", g.output)
@@ -86,7 +94,7 @@ func newRoot(g *globals) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		newCase(g), newPlaybook(g), newPlan(g), newRun(g), newResume(g), newRelease(g),
-		newNote(g), newApprove(g), newReject(g), newInterrupt(g), newPause(g), newContinue(g), newSkip(g),
+		newAttach(g), newNote(g), newApprove(g), newReject(g), newInterrupt(g), newPause(g), newContinue(g), newSkip(g),
 		newJournal(g), newEvidence(g), newCleanRoom(g), newRehearse(g), newVersion(g),
 	)
 	strictGroups(root)

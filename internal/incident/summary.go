@@ -83,7 +83,7 @@ func (r *RunState) Summary() Summary {
 			Target: left.Target.String(), Outcome: OutcomeLeftOut, Error: left.Reason, Hint: left.Hint, ResidualExposure: []Exposure{},
 		})
 	}
-	s.ContainedAfter = r.containedAfter()
+	s.ContainedAfter = r.ContainedAfter()
 	return s
 }
 
@@ -164,7 +164,9 @@ func (r *RunState) cutAt(t Target) time.Time {
 	return first
 }
 
-func (r *RunState) containedAfter() *float64 {
+// ContainedAfter is the time in seconds from the run's start until the network cut
+// of its last target was verified; nil where a target's was not, or the playbook cuts none.
+func (r *RunState) ContainedAfter() *float64 {
 	if len(r.Plan.LeftOut) > 0 {
 		return nil
 	}

@@ -21,7 +21,12 @@ const lockPatience = 200 * time.Millisecond
 // It fails with ErrNoCase, with ErrHeld where the holder serves nobody, and
 // with *CorruptError or *VerifyError at the first entry that can't be read.
 func Read(ctx context.Context, dir string) iter.Seq2[incident.Entry, error] {
-	return entries(0, func(from uint64) ([]record, error) { return readAny(ctx, dir, from) })
+	return ReadFrom(ctx, dir, 0)
+}
+
+// ReadFrom is Read without the entries before number from.
+func ReadFrom(ctx context.Context, dir string, from uint64) iter.Seq2[incident.Entry, error] {
+	return entries(from, func(from uint64) ([]record, error) { return readAny(ctx, dir, from) })
 }
 
 // readAny reads a page of entries from the file or from the holder.

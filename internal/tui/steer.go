@@ -1,0 +1,171 @@
+package tui
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+// steer does what a key asks of the run: approve, reject, pause, continue, skip,
+// interrupt, resume. Each is the command of that name.
+func (r *Run) steer(key string) tea.Cmd {
+	switch key {
+	case "a", "x":
+		return r.answer(key == "a")
+	case "space":
+		return r.pause()
+	case "s":
+		return r.skip()
+	case "I":
+		if !r.view.Live {
+			return Warn("nothing is live here")
+		}
+		return Ask(Confirm{
+			Question: "Interrupt the run?",
+			Lines:    []string{"The call in flight finishes, nothing more is changed, and the run can be resumed."},
+			Yes:      func() tea.Cmd { return r.do("interrupted", "interrupt", "--case", r.caseID) },
+		})
+	case "R":
+		return r.resume()
+	}
+	return nil
+}
+
+// do runs a command that steers.
+func (r *Run) do(what string, args ...string) tea.Cmd {
+	return func() tea.Msg {
+		err := r.env.Cordon.Do(r.ctx, args...)
+		var failed *CommandError
+		if errors.As(err, &failed) && failed.Hint != "" {
+			err = fmt.Errorf("%s (%s)", failed.Message, failed.Hint)
+		}
+		return didMsg{what, err}
+	}
+}
+
+// answer answers the chosen step if it waits, otherwise the first that does.
+func (r *Run) answer(approve bool) tea.Cmd {
+	waiting := r.waiting()
+	if !r.view.Live || len(waiting) == 0 {
+		return Warn("nothing waits for an approval")
+	}
+	step := waiting[0]
+	if chosen, ok := r.chosenStep(); ok {
+		for _, w := range waiting {
+			if w.Key() == chosen.Key() {
+				step = w
+			}
+		}
+	}
+	status := r.index.run.Steps[step.Key()]
+	if !approve {
+		return Ask(Confirm{
+			Question: "Reject " + step.ID + " on " + step.Target.Instance + "?",
+			Lines:    []string{"It is not done. A resume asks again."},
+			Yes: func() tea.Cmd {
+				return r.do("rejected "+step.ID, "reject", "--case", r.caseID, step.Key().String())
+			},
+		})
+	}
+	asked := *status.Waiting
+	return Ask(Confirm{
+		Question: "Approve " + step.ID + " (" + step.Action + ") on " + step.Target.Instance + "?",
+		Impact:   asked.Impact,
+		Lines:    questionLines(r.env.Theme, asked),
+		Name:     nameToType(asked.Impact, step.Target),
+		Yes: func() tea.Cmd {
+			return r.do("approved "+step.ID, "approve", "--case", r.caseID, step.Key().String())
+		},
+	})
+}
+
+// nameToType is what has to be typed before something with this impact is done to the target.
+func nameToType(impact incident.Impact, t incident.Target) string {
+	if impact >= incident.Disruptive {
+		return t.Instance
+	}
+	return ""
+}
+
+func questionLines(t *Theme, asked incident.StepWaiting) []string {
+	var lines []string
+	if asked.Why != "" {
+		lines = append(lines, asked.Why)
+	}
+	for _, c := range asked.Changes {
+		lines = append(lines, changeText(t, c))
+	}
+	return lines
+}
+
+// changeText is a change as before → after.
+func changeText(t *Theme, c incident.Change) string {
+	or := func(s string) string {
+		if s == "" {
+			return "(none)"
+		}
+		return s
+	}
+	return c.Resource + ", " + c.What + ": " + or(c.Before) + " " + t.Arrow() + " " + or(c.After)
+}
+
+func (r *Run) pause() tea.Cmd {
+	run := r.view.Run("")
+	switch {
+	case !r.view.Live || run == nil:
+		return Warn("nothing is live here")
+	case run.Paused != nil:
+		return r.do("the run goes on", "continue", "--case", r.caseID)
+	default:
+		return r.do("paused: steps at work go on, no further one begins", "pause", "--case", r.caseID)
+	}
+}
+
+// skip leaves out the chosen step.
+func (r *Run) skip() tea.Cmd {
+	step, ok := r.chosenStep()
+	if !ok || r.fleet {
+		return Warn("choose a step first")
+	}
+	if r.index.run != r.view.Run("") {
+		return Warn("this is not the newest run")
+	}
+	return Ask(Confirm{
+		Question: "Leave out " + step.ID + " on " + step.Target.Instance + "?",
+		Lines:    []string{"No resume will do it. Steps that need it run all the same."},
+		Yes: func() tea.Cmd {
+			return r.do("left out "+step.ID, "skip", "--case", r.caseID, step.Key().String())
+		},
+	})
+}
+
+// resume goes on with a run that ended early, or whose process was killed.
+func (r *Run) resume() tea.Cmd {
+	if !r.resumable() {
+		return Warn("there is nothing to resume")
+	}
+	var lines []string
+	run := r.view.Run("")
+	for _, s := range run.Plan.Steps {
+		switch state := run.Steps[s.Key()].State; state {
+		case incident.Unknown, incident.Failed:
+			lines = append(lines, strings.Join([]string{s.ID, "on", s.Target.Instance, "is", state.String() + ":", "tried again"}, " "))
+		}
+	}
+	return Ask(Confirm{
+		Question: "Resume run " + run.ID + "?",
+		Lines:    append(lines, "What was approved is not asked again unless its changes differ."),
+		Yes: func() tea.Cmd {
+			child, err := r.env.Cordon.Start(r.caseID, "resume", "--case", r.caseID, "--wait-for-approval")
+			if err != nil {
+				return Warn(err.Error())
+			}
+			r.child, r.failed = child, nil
+			return r.watch()
+		},
+	})
+}
