@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"runtime/debug"
@@ -95,7 +94,7 @@ func (v *madeUp) answer(ctx context.Context, in any) (any, error) {
 	return nil, fmt.Errorf("%T", in)
 }
 
-// sink is a store that sums what it is given, as the real ones do, and keeps nothing.
+// sink is a store that keeps nothing, and sums what vault.S3 does: small objects, but no parts, whose sums it is given.
 type sink struct {
 	evidence.Store
 	bytes atomic.Int64
@@ -112,10 +111,9 @@ func (s *sink) Begin(_ context.Context, key string, _ evidence.PutOptions) (evid
 }
 
 func (s *sink) Part(_ context.Context, _ evidence.Upload, p evidence.Part, body io.ReadSeeker) (evidence.Part, error) {
-	s.bytes.Add(p.Bytes)
-	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	if _, err := io.Copy(h, body); err != nil || h.Sum32() != p.CRC32C {
-		return p, errors.Join(evidence.ErrDigest, err)
+	n, err := io.Copy(io.Discard, body)
+	if s.bytes.Add(n); err != nil || n != p.Bytes {
+		return p, errors.Join(io.ErrUnexpectedEOF, err)
 	}
 	return p, nil
 }

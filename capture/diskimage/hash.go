@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding"
 	"fmt"
+	"hash"
+	"runtime"
 )
 
 // hashAhead is how many blocks may wait for the hash.
@@ -51,7 +53,7 @@ func (w *Writer) hash() error {
 				w.raw.Write(zeros[:])
 			}
 		case next.block.Raw != nil:
-			w.raw.Write(next.block.Raw)
+			writeCold(w.raw, next.block.Raw)
 			next.block.done()
 		}
 		if err := w.ctx.Err(); err != nil {
@@ -59,6 +61,20 @@ func (w *Writer) hash() error {
 		}
 	}
 	return nil
+}
+
+// writeCold writes a block that has left the processor's cache since it was read: SHA-256 alone does not make the
+// processor fetch ahead, which costs it a third of its speed. So each page is touched two pages before its turn.
+func writeCold(h hash.Hash, b []byte) {
+	const page = 4 << 10
+	touched := byte(0)
+	for at := 0; at < len(b); at += page {
+		if ahead := at + 2*page; ahead < len(b) {
+			touched ^= b[ahead]
+		}
+		h.Write(b[at : at+page])
+	}
+	runtime.KeepAlive(touched)
 }
 
 // hashState asks for the hash's state after all that was handed on so far; nil where

@@ -93,13 +93,16 @@ func (s *S3) begin(ctx context.Context, key string, o evidence.PutOptions) (evid
 	return evidence.Upload{Key: key, ID: aws.ToString(out.UploadId), AllowUnlocked: o.AllowUnlocked}, nil
 }
 
-// Part uploads one part. The SDK sends its own CRC-32C behind the body, so that nothing signs, and
-// hashes, the body once more; what S3 has got is compared with what it should be.
+// Part uploads one part with the CRC-32C that it must have: S3 refuses other bytes ("Checking object
+// integrity in Amazon S3"), and the SDK neither sums nor, over HTTPS, hashes the body once more.
 func (s *S3) Part(ctx context.Context, u evidence.Upload, p evidence.Part, body io.ReadSeeker) (evidence.Part, error) {
 	out, err := s.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &s.o.Bucket, Key: s.key(u.Key), UploadId: &u.ID, PartNumber: aws.Int32(int32(p.Number)),
-		Body: body, ContentLength: &p.Bytes, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
+		Body: body, ContentLength: &p.Bytes, ChecksumCRC32C: aws.String(crcText(p.CRC32C)),
 	})
+	if errorCode(err) == "BadDigest" {
+		err = fmt.Errorf("%w: %w", evidence.ErrDigest, err)
+	}
 	if err != nil {
 		return p, fmt.Errorf("storing part %d of %s in %s: %w", p.Number, u.Key, s, explain(err, s.o.Bucket))
 	}
