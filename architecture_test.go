@@ -53,6 +53,8 @@ var house = map[string]room{
 	"capture/diskimage":           {may: []string{"internal/incident", "internal/evidence"}, banned: map[string]string{aws: "an image is read, years later, without AWS access to where it was taken"}},
 	"cleanroom":                   {may: []string{"internal/incident", "internal/evidence", "cleanroom/proof"}, banned: actions},
 	"cleanroom/proof":             {banned: actions},
+	"internal/triage":             {may: nil, banned: map[string]string{aws: "whoever shows a result reads it back from its JSON, without AWS"}},
+	"internal/triage/survey":      {may: []string{"internal/incident", "internal/triage"}, banned: actions},
 	"internal/access":             {may: []string{"internal/incident", "internal/evidence", "internal/quota"}},
 	"internal/quota":              {may: nil, banned: map[string]string{"github.com/": coreIsPure, "golang.org/": coreIsPure, "go.": coreIsPure}},
 	"internal/vault":              {may: []string{"internal/incident", "internal/evidence"}},

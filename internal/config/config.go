@@ -47,6 +47,7 @@ type Tags struct {
 	Queue          string `yaml:"queue"`
 	Classification string `yaml:"classification"`
 	Criticality    string `yaml:"criticality"`
+	Environment    string `yaml:"environment"`
 }
 
 // DefaultFile is where the configuration is looked for unless a file is named.
