@@ -16,6 +16,7 @@ import (
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
 	"github.com/cordon-ir/cordon/internal/rehearsal"
+	"github.com/cordon-ir/cordon/internal/tui"
 )
 
 type rehearseOptions struct {
@@ -24,6 +25,7 @@ type rehearseOptions struct {
 	seed     int64
 	dir      string
 	set      []string
+	tui      bool
 }
 
 func newRehearse(g *globals) *cobra.Command {
@@ -47,6 +49,8 @@ case stay on disk; the last lines say how to look at them.`,
 	f.Int64Var(&o.seed, "seed", 1, "the same seed makes the same account")
 	f.StringVar(&o.dir, "dir", "", "a new or empty directory for the account (default: a new one under the XDG state directory)")
 	f.StringArrayVar(&o.set, "set", nil, "a playbook input, as name=value (may be given several times)")
+	f.BoolVar(&o.tui, "tui", false, "make the account, and do the job yourself in the TUI")
+	g.addTUIFlags(cmd)
 	cmd.AddCommand(newRehearseList(g), newRehearseNew(g), newRehearseShow(g))
 	return cmd
 }
@@ -120,6 +124,9 @@ func runRehearse(ctx context.Context, g *globals, o rehearseOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if o.tui && !g.hasScreen() {
+		return usagef("rehearse --tui needs a terminal")
+	}
 	dir, err := o.directory(g.home)
 	if err != nil {
 		return err
@@ -129,6 +136,11 @@ func runRehearse(ctx context.Context, g *globals, o rehearseOptions) error {
 		return &usageError{err}
 	}
 	alert := account.Alert()
+	if o.tui {
+		own := *g
+		own.rehearsal, own.home = dir, rehearsalHome(dir)
+		return own.showTUI(ctx, tui.Options{Alert: alert.Text, Suspect: alert.Instance})
+	}
 	if g.output != "json" && !g.quiet {
 		if err := g.onStderr().printAlert(account); err != nil {
 			return err

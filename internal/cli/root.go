@@ -19,6 +19,7 @@ type globals struct {
 	rehearsal                                     string
 	output                                        string
 	yes, quiet, verbose                           bool
+	lines                                         bool // the TUI's: for screen readers
 
 	in       io.Reader
 	out, err io.Writer
@@ -91,6 +92,7 @@ func newRoot(g *globals) *cobra.Command {
 	f.BoolVar(&g.yes, "yes", false, "approve what would be asked")
 	f.BoolVar(&g.quiet, "quiet", false, "no progress")
 	f.BoolVar(&g.verbose, "verbose", false, "also journal and show reads")
+	g.addTUIFlags(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		newCase(g), newPlaybook(g), newPlan(g), newRun(g), newResume(g), newRelease(g),

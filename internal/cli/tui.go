@@ -24,7 +24,13 @@ terminals; leaving the TUI leaves the run running.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAttach(cmd.Context(), g, caseID) },
 	}
 	addCaseFlag(cmd, &caseID)
+	g.addTUIFlags(cmd)
 	return cmd
+}
+
+// addTUIFlags are those of every command that opens the TUI.
+func (g *globals) addTUIFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&g.lines, "screen-reader", os.Getenv("CORDON_SCREEN_READER") != "", "in the TUI: print lines, draw nothing (CORDON_SCREEN_READER)")
 }
 
 func runAttach(ctx context.Context, g *globals, caseID string) error {
@@ -67,6 +73,7 @@ func (g *globals) showTUI(ctx context.Context, o tui.Options) error {
 		return fmt.Errorf("finding this program, which the TUI runs: %w", err)
 	}
 	o.Cordon = &tui.Cordon{Program: program, Globals: g.arguments(), Home: w.home, Env: os.Environ()}
+	o.Lines = g.lines
 	o.Clock, o.Rehearsal, o.Env = clock.Wall{}, w.isRehearsal(), os.Environ()
 	o.In, o.Out = g.in.(*os.File), g.out.(*os.File) // hasScreen has seen that
 	return tui.Show(ctx, o)

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type Env struct {
 	Clock     incident.Clock // of this machine, in a rehearsal too
 	Rehearsal bool
 	Alert     string // of a rehearsal that has just begun
+	Suspect   string // the instance that the alert names
 
 	followers sync.WaitGroup
 }
@@ -42,7 +44,8 @@ type App struct {
 
 	said    string
 	saidBad bool
-	leaving []string // what goes on after the end, for the last words
+	saidFor int    // ticks that it is still shown for; what went wrong stays until a key
+	leaving string // what goes on after the end, for the last words
 }
 
 // NewApp returns the model with its first screens, the top one last. ctx ends
@@ -90,6 +93,9 @@ func (a *App) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.BackgroundColorMsg:
 		a.env.Theme.SetDark(msg.IsDark())
 	case TickMsg:
+		if a.saidFor--; a.saidFor <= 0 && !a.saidBad && !a.env.Theme.Still {
+			a.said = ""
+		}
 		cmds := []tea.Cmd{a.tick()}
 		for _, p := range a.stack {
 			cmds = append(cmds, p.address(p.screen.Update(msg)))
@@ -136,7 +142,10 @@ func (a *App) deliver(m addressed) tea.Cmd {
 	}
 }
 
-func (a *App) say(text string, bad bool) { a.said, a.saidBad = clean(text), bad }
+// sayTicks is how many seconds a line in the footer stays.
+const sayTicks = 6
+
+func (a *App) say(text string, bad bool) { a.said, a.saidBad, a.saidFor = clean(text), bad, sayTicks }
 
 func (a *App) push(s Screen) tea.Cmd {
 	p := a.page(s)
@@ -170,12 +179,11 @@ func (a *App) back() tea.Cmd {
 	return p.address(p.screen.Update(ShownMsg{}))
 }
 
+// quit ends the program; the uppermost screen that has something to say has the last word.
 func (a *App) quit() tea.Cmd {
-	for _, p := range a.stack {
-		if l, ok := p.screen.(leaver); ok {
-			if goesOn := l.Leaving(); goesOn != "" {
-				a.leaving = append(a.leaving, goesOn)
-			}
+	for _, p := range slices.Backward(a.stack) {
+		if l, ok := p.screen.(leaver); ok && a.leaving == "" {
+			a.leaving = l.Leaving()
 		}
 		p.leave()
 	}

@@ -18,19 +18,20 @@ const Grace = 700 * time.Millisecond
 // be undone must name what it is done to, in Name, which has to be typed.
 type Confirm struct {
 	Question string
-	Impact   incident.Impact
-	Lines    []string // what it will change, one thing a line
-	Name     string   // to be typed; empty: y is enough
+	Impact   incident.Impact // shown unless nothing is changed
+	Lines    []string        // what it will change, one thing a line
+	Name     string          // to be typed; empty: y is enough
 	Yes      func() tea.Cmd
 }
 
 // question is a Confirm on the screen.
 type question struct {
 	Confirm
-	from  *page
-	asked time.Time
-	typed textinput.Model
-	wrong bool
+	from   *page
+	asked  time.Time
+	typed  textinput.Model
+	wrong  bool
+	scroll scroll
 }
 
 func newQuestion(c Confirm, from *page, now time.Time) *question {
@@ -68,6 +69,9 @@ func (q *question) update(msg tea.Msg, now time.Time) answer {
 		switch key.String() {
 		case keyBack:
 			return no
+		case "up", "down", "pgup", "pgdown":
+			q.scroll.key(key.String())
+			return undecided
 		case "enter":
 			if q.Name == "" {
 				return undecided // a stray Enter never says yes
@@ -98,15 +102,18 @@ func (q *question) view(t *Theme, size Size) string {
 	put := func(s string) { b.WriteString("  " + s + "\n") }
 	b.WriteString("\n")
 	put(t.Strong.Render(clean(q.Question)))
-	put(t.Impact(q.Impact).String())
+	if q.Impact > incident.ReadOnly {
+		put(t.Impact(q.Impact).String())
+	}
 	b.WriteString("\n")
-	room := max(1, size.H-9)
-	for i, l := range q.Lines {
-		if i == room-1 && len(q.Lines) > room {
-			put(t.Dim.Render("and " + count(len(q.Lines)-i, "more change", "more changes")))
-			break
-		}
-		put(clean(l))
+	var lines []string
+	for _, l := range q.Lines {
+		lines = append(lines, wrap(clean(l), size.W-4)...)
+	}
+	const around = 9 // lines that are not the changes
+	room := Size{size.W, max(1, size.H-around)}
+	for _, l := range strings.Split(q.scroll.view(t, strings.Join(lines, "\n"), room), "\n") {
+		put(l)
 	}
 	b.WriteString("\n")
 	if q.Name == "" {

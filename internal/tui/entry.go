@@ -76,7 +76,7 @@ func runLine(t *Theme, e incident.Entry) string {
 func stepLine(t *Theme, e incident.Entry) string {
 	who := clean(e.Step)
 	if who == "" {
-		who = "plan"
+		who = "the run"
 	}
 	switch e.Type {
 	case incident.EntryStepWaiting:

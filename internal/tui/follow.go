@@ -31,6 +31,7 @@ type feedMsg struct {
 	gone     bool  // it was killed
 	caughtUp bool  // there is nothing more to hand over now
 	err      error // the journal can't be read on from here
+	panicked any   // in the follower; nil: it did not
 }
 
 // follower hands over a case's journal as it grows: from the file while nobody
@@ -44,10 +45,18 @@ type follower struct {
 	pending feedMsg
 }
 
-// follow starts following; it ends with ctx, and done is told then.
+// follow starts following; it ends with ctx, and env.followers waits for that.
 func follow(ctx context.Context, env *Env, dir string) *follower {
 	f := &follower{dir: dir, clock: env.Clock, wake: make(chan struct{}, 1)}
-	env.followers.Go(func() { f.run(ctx) })
+	env.followers.Go(func() {
+		defer func() {
+			// Passed on to where Bubble Tea catches it and puts the terminal back.
+			if p := recover(); p != nil {
+				f.give(func(m *feedMsg) { m.panicked = p })
+			}
+		}()
+		f.run(ctx)
+	})
 	return f
 }
 
@@ -63,6 +72,9 @@ func (f *follower) next(ctx context.Context) tea.Cmd {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		m := f.pending
+		if m.panicked != nil {
+			panic(m.panicked)
+		}
 		f.pending = feedMsg{live: m.live}
 		if len(m.entries) > atOnce {
 			f.pending.entries, m.entries = m.entries[atOnce:], m.entries[:atOnce]

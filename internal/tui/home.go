@@ -239,6 +239,20 @@ func (h *Home) Command() string { return h.env.Cordon.Line("case", "list") }
 // Typing tells whether the filter is being typed.
 func (h *Home) Typing() bool { return h.filtering }
 
+// Leaving names the live cases: their runs go on.
+func (h *Home) Leaving() string {
+	var live []string
+	for _, c := range h.list {
+		if c.Live {
+			live = append(live, c.ID)
+		}
+	}
+	if len(live) == 0 {
+		return ""
+	}
+	return "live runs go on: " + strings.Join(live, ", ")
+}
+
 // Keys are those of the list.
 func (h *Home) Keys() []Key {
 	if h.filtering {
@@ -272,8 +286,11 @@ func (h *Home) welcome(size Size) string {
 	t := h.env.Theme
 	var b strings.Builder
 	b.WriteString("\n")
-	for _, l := range wrap(h.env.Alert, size.W-4) {
-		b.WriteString("  " + t.Warn.Render(l) + "\n")
+	if h.env.Alert != "" {
+		for _, l := range wrap(h.env.Alert, size.W-4) {
+			b.WriteString("  " + t.Warn.Render(l) + "\n")
+		}
+		b.WriteString("\n  suspected instance: " + t.Strong.Render(h.env.Suspect) + "\n")
 	}
 	b.WriteString("\n  " + t.Strong.Render("No cases yet.") + "\n\n")
 	b.WriteString("  " + h.env.Cordon.Line("case", "open", "ID") + "\n")

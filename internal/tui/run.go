@@ -148,8 +148,7 @@ func (r *Run) reindex(entries bool) {
 	if r.index == nil || r.index.run != run {
 		r.index = newRunIndex(run)
 		r.fleet = len(r.index.targets) > 1
-		r.target = r.index.targets[0].Target
-		r.step = ""
+		r.target, r.step = incident.Target{}, ""
 		return
 	}
 	const few = 2000 // steps: more are counted once a second
@@ -202,7 +201,10 @@ func (r *Run) Keys() []Key {
 	} else if r.resumable() {
 		keys = append(keys, Key{"R", "resume"})
 	}
-	keys = append(keys, Key{"enter", "detail"}, Key{"l", "journal"}, Key{"s", "skip step"})
+	if r.index != nil {
+		keys = append(keys, Key{"enter", "detail"}, Key{"s", "skip step"})
+	}
+	keys = append(keys, Key{"l", "journal"})
 	if r.many() {
 		keys = append(keys, Key{"t", "targets"}, Key{keyFilter, "filter"})
 	}
@@ -220,18 +222,12 @@ func (r *Run) resumable() bool {
 	return !r.view.Live && r.child == nil && last != nil && (last.Outcome == "" || !last.Finished())
 }
 
-// waiting are the steps of the newest run that wait for an approval.
+// waiting are the steps of the run that wait for an approval.
 func (r *Run) waiting() []incident.StepPlan {
-	if r.index == nil || r.index.states[incident.Waiting] == 0 {
+	if r.index == nil {
 		return nil
 	}
-	var list []incident.StepPlan
-	for _, s := range r.index.run.Plan.Steps {
-		if r.index.run.Steps[s.Key()].State == incident.Waiting {
-			list = append(list, s)
-		}
-	}
-	return list
+	return r.index.waiting
 }
 
 func (r *Run) key(msg tea.KeyPressMsg) tea.Cmd {
@@ -282,7 +278,10 @@ func (r *Run) open() tea.Cmd {
 	case r.index == nil:
 		return nil
 	case r.fleet:
-		r.fleet, r.step = false, ""
+		if rows := r.index.rows(r.filter.Value()); len(rows) > 0 {
+			r.target = r.index.targets[rows[r.index.at(rows, r.target)]].Target
+			r.fleet, r.step = false, ""
+		}
 		return nil
 	}
 	step, ok := r.chosenStep()

@@ -14,9 +14,10 @@ type runIndex struct {
 	targets   []targetSpan
 	depth     []int // of each step in the plan: how many it comes after, one after the other
 	states    map[incident.StepState]int
-	cuts      bool     // the playbook cuts the network
-	contained *float64 // seconds from the start; nil: not, or not yet
-	order     []int    // places in targets: those that need attention first
+	cuts      bool                // the playbook cuts the network
+	contained *float64            // seconds from the start; nil: not, or not yet
+	waiting   []incident.StepPlan // for an approval
+	order     []int               // places in targets: those that need attention first
 }
 
 // targetSpan is where a target's steps stand in the plan, and the most urgent state among them.
@@ -55,13 +56,16 @@ func urgency(s incident.StepState) int {
 
 // count counts the steps by state and orders the targets.
 func (x *runIndex) count() {
-	x.states = make(map[incident.StepState]int)
+	x.states, x.waiting = make(map[incident.StepState]int), nil
 	for i := range x.targets {
 		t := &x.targets[i]
 		t.worst = incident.Reverted
 		for _, s := range x.run.Plan.Steps[t.from:t.to] {
 			state := x.run.Steps[s.Key()].State
 			x.states[state]++
+			if state == incident.Waiting {
+				x.waiting = append(x.waiting, s)
+			}
 			if urgency(state) > urgency(t.worst) {
 				t.worst = state
 			}
@@ -96,14 +100,18 @@ func (x *runIndex) at(rows []int, target incident.Target) int {
 	return max(0, slices.IndexFunc(rows, func(i int) bool { return x.targets[i].Target == target }))
 }
 
-// stepsOf are a target's steps; those of the first where it has none.
+// stepsOf are a target's steps; those of the most urgent target where it has none.
 func (x *runIndex) stepsOf(target incident.Target) []incident.StepPlan {
 	t := x.span(target)
 	return x.run.Plan.Steps[t.from:t.to]
 }
 
 func (x *runIndex) span(target incident.Target) targetSpan {
-	return x.targets[max(0, slices.IndexFunc(x.targets, func(t targetSpan) bool { return t.Target == target }))]
+	at := slices.IndexFunc(x.targets, func(t targetSpan) bool { return t.Target == target })
+	if at < 0 {
+		at = x.order[0]
+	}
+	return x.targets[at]
 }
 
 // urgent is the place of the step that wants a person most, the last one of those that are over.

@@ -11,7 +11,7 @@ import (
 // View draws the clock, the steps or targets, what is at work, and the journal's end.
 func (r *Run) View(size Size) string {
 	t := r.env.Theme
-	head := append(r.banners(size.W), r.clock(size.W)...)
+	head := append(r.banners(size.W), r.clock(size)...)
 	rest := Size{size.W, max(1, size.H-len(head))}
 	return frame(strings.Join(head, "\n"), Size{size.W, len(head)}) + "\n" + r.body(t, rest)
 }
@@ -61,21 +61,31 @@ func (r *Run) banners(width int) []string {
 	run := r.view.Run("")
 	switch {
 	case run == nil:
-	case r.view.Gone && run.Outcome == "":
-		alarm("the run's process was killed. What it was doing is unknown; R resumes and finds out")
-	case !r.view.Live && r.child == nil && run.Outcome == "" && r.view.CaughtUp:
-		alarm("nobody carries this run out any more. What it was doing is unknown; R resumes and finds out")
+	case !r.view.Live && r.child == nil && run.Outcome == "" && (r.view.CaughtUp || r.view.Gone):
+		alarm(r.abandoned())
 	case run.Paused != nil:
-		warn("paused by " + run.Paused.By + " " + run.Paused.Reason + ": no further step begins; space continues")
+		warn("paused by " + strings.TrimSpace(run.Paused.By+" "+run.Paused.Reason) + ": no further step begins; space continues")
 	}
 	if waiting := r.waiting(); len(waiting) > 0 && r.view.Live {
-		warn(fmt.Sprintf("%s for approval: %s on %s. a approves, x rejects",
+		warn(fmt.Sprintf("%s: %s on %s; a approves, x rejects",
 			count(len(waiting), "step waits", "steps wait"), waiting[0].ID, waiting[0].Target.Instance))
 	}
 	if late := r.behind(); late > time.Minute && !r.view.State.Case.Rehearsal {
 		warn("this machine's clock is " + tookText(late) + " behind the journal's last entry: it was set back")
 	}
 	return lines
+}
+
+// abandoned says that nobody carries the run out any more.
+func (r *Run) abandoned() string {
+	text := "nobody carries this run out any more"
+	if r.view.Gone {
+		text = "the run's process was killed"
+	}
+	if r.index != nil && r.index.states[incident.Unknown] > 0 {
+		text += ": " + count(r.index.states[incident.Unknown], "step is unknown", "steps are unknown")
+	}
+	return text + "; R resumes"
 }
 
 // behind is how far this machine's clock is behind the journal.
@@ -87,7 +97,7 @@ func (r *Run) behind() time.Duration {
 }
 
 // clock is the run, how long it has taken, and when the target was contained.
-func (r *Run) clock(width int) []string {
+func (r *Run) clock(size Size) []string {
 	run := r.view.Run(r.run)
 	if run == nil {
 		return nil
@@ -102,28 +112,45 @@ func (r *Run) clock(width int) []string {
 		mark = t.State(incident.Unknown)
 		mark.Word = "not under way"
 	}
-	line := " " + mark.String() + "  " + t.Strong.Render(clean(run.Plan.Playbook)) + t.Dim.Render(" "+run.ID)
-	if took := clockText(end.Sub(run.Started)); run.Outcome != "" {
+	what := mark.String() + "  " + t.Strong.Render(clean(run.Plan.Playbook)) + t.Dim.Render(" "+run.ID)
+	took := clockText(end.Sub(run.Started))
+	const wide, high = 110, 30
+	if t.Unicode && !t.Still && size.W >= wide && size.H >= high {
+		big := bigText(took)
+		return []string{
+			"", "  " + t.Strong.Render(big[0]) + "   " + what,
+			"  " + t.Strong.Render(big[1]) + "   " + sinceText(t, run) + "  " + r.containedText(run),
+			"  " + t.Strong.Render(big[2]) + "   " + r.counts(), "",
+		}
+	}
+	line := " " + what
+	switch {
+	case run.Outcome != "":
 		line += "  took " + t.Strong.Render(took)
-	} else if !t.Still {
-		line += "  " + t.Strong.Render(took) + " since start"
+	case !t.Still:
+		line += "  " + t.Strong.Render(took) + " " + sinceText(t, run)
 	}
-	switch contained := r.contained(run); {
-	case contained != nil:
-		after := time.Duration(*contained * float64(time.Second))
-		line += "  " + t.Good.Render(t.State(incident.Succeeded).Symbol+" contained after "+clockText(after)) + t.Dim.Render(", "+run.Started.Add(after).UTC().Format("15:04:05"))
-	case run.Kind == incident.KindRun && r.index != nil && r.index.cuts:
-		line += "  " + t.Warn.Render("not contained yet")
-	}
-	return []string{fit(line, width), fit(" "+r.counts(), width)}
+	return []string{line + "  " + r.containedText(run), " " + r.counts()}
 }
 
-// contained is when the last target was; it is looked for only until it is known.
-func (r *Run) contained(run *incident.RunState) *float64 {
-	if r.index == nil || r.index.run != run {
-		return nil
+func sinceText(t *Theme, run *incident.RunState) string {
+	if run.Outcome != "" {
+		return t.Dim.Render("from start to end")
 	}
-	return r.index.contained
+	return t.Dim.Render("since start")
+}
+
+// containedText is the moment of containment.
+func (r *Run) containedText(run *incident.RunState) string {
+	t := r.env.Theme
+	if r.index == nil || r.index.run != run || !r.index.cuts {
+		return ""
+	}
+	if r.index.contained == nil {
+		return t.Warn.Render("not contained yet")
+	}
+	after := time.Duration(*r.index.contained * float64(time.Second))
+	return t.Good.Render(t.State(incident.Succeeded).Symbol+" contained after "+clockText(after)) + t.Dim.Render(", "+run.Started.Add(after).UTC().Format("15:04:05"))
 }
 
 // counts are the steps by state.
@@ -194,7 +221,7 @@ func (r *Run) stepRow(s incident.StepPlan, depth int, chosen bool, width int) st
 	state := t.State(status.State)
 	const widest = 26
 	name := clean(s.ID)
-	if depth > 0 {
+	if depth > 0 && !t.Still {
 		name = strings.Repeat(" ", min(depth, 8)-1) + t.sign("└", "`") + name
 	}
 	name = fit(name, widest)
@@ -209,8 +236,11 @@ func (r *Run) stepRow(s incident.StepPlan, depth int, chosen bool, width int) st
 	case !t.Still:
 		took = tookText(r.now().Sub(status.Started))
 	}
-	row := t.Cursor(chosen) + state.Style.Render(state.Symbol) + " " + name + " " + t.Impact(s.Impact).Style.Render(t.Impact(s.Impact).Symbol) +
-		" " + state.Style.Render(fit(state.Word, 9)) + " " + fit(took, 7) + " "
+	impact := t.Impact(s.Impact)
+	if t.Still {
+		impact.Symbol = impact.Word
+	}
+	row := t.Cursor(chosen) + state.Style.Render(state.Symbol) + " " + name + " " + impact.Style.Render(impact.Symbol) + " " + state.Style.Render(fit(state.Word, 9)) + " " + fit(took, 7) + " "
 	return row + r.stepNews(s, status, width-cells(row))
 }
 
@@ -252,10 +282,7 @@ func (p *pace) text(t *Theme, width int) string {
 	if p.Total <= 0 {
 		return clean(p.What) + " " + amount(p.Done)
 	}
-	text := fmt.Sprintf("%3d%% %s of %s", p.Done*100/p.Total, amount(p.Done), amount(p.Total))
-	if p.Unit != "bytes" {
-		text += " " + clean(p.Unit)
-	}
+	text := fmt.Sprintf("%3d%%", p.Done*100/p.Total)
 	moved, took := p.Done-p.first.Done, p.last.Sub(p.since)
 	if p.Unit == "bytes" && moved > 0 && took >= time.Second {
 		speed := float64(moved) / took.Seconds()
@@ -264,6 +291,11 @@ func (p *pace) text(t *Theme, width int) string {
 			text += " " + clockText(time.Duration(float64(left)/speed*float64(time.Second))) + " left"
 		}
 	}
+	whole := amount(p.Done) + " of " + amount(p.Total)
+	if p.Unit != "bytes" {
+		whole += " " + clean(p.Unit)
+	}
+	text += " " + t.Dim.Render(whole)
 	const gauge = 10
 	if width < cells(text)+gauge+1 {
 		return text

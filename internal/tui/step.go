@@ -266,7 +266,7 @@ func (d *detail) call(sent incident.Entry, r *incident.CallResult, at time.Time)
 	line := d.t.Dim.Render(sent.Time.UTC().Format("15:04:05 ")) + clean(c.Service+":"+c.Operation)
 	switch {
 	case r == nil:
-		line += d.t.Warn.Render(" no answer yet")
+		line += d.t.Warn.Render(" not answered")
 	case r.ErrorCode != "" || r.Error != "":
 		line += " " + d.t.Bad.Render(clean(r.ErrorCode)) + " " + clean(r.Error) + d.t.Dim.Render(" "+clean(r.RequestID))
 	default:
@@ -287,7 +287,7 @@ func (d *detail) before(step incident.StepPlan, status *incident.StepStatus) {
 	if status.Intent != nil {
 		raw = status.Intent.Proposal.Before
 	}
-	if len(raw) == 0 {
+	if len(raw) == 0 || string(raw) == "{}" {
 		return
 	}
 	d.rule("state before, which a release restores")

@@ -44,12 +44,15 @@ func frame(s string, size Size) string {
 	return b.String()
 }
 
-// wrap breaks a text into lines of at most width cells.
+// wrap breaks a text into lines of at most width cells, never at a hyphen unless
+// a word is too long: IDs are full of them.
 func wrap(s string, width int) []string {
+	const unbroken = "\u2011" // the non-breaking hyphen
 	if width <= 0 {
 		return nil
 	}
-	return strings.Split(ansi.Wrap(s, width, ""), "\n")
+	s = ansi.Wrap(strings.ReplaceAll(s, "-", unbroken), width, "")
+	return strings.Split(strings.ReplaceAll(s, unbroken, "-"), "\n")
 }
 
 // beside puts two texts next to each other; left is leftWidth cells wide.
@@ -120,4 +123,21 @@ func count(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
+}
+
+// bigDigits are three lines high, three cells wide.
+var bigDigits = map[rune][3]string{
+	'0': {"█▀█", "█ █", "▀▀▀"}, '1': {"▀█ ", " █ ", "▀▀▀"}, '2': {"▀▀█", "█▀▀", "▀▀▀"}, '3': {"▀▀█", " ▀█", "▀▀▀"},
+	'4': {"█ █", "▀▀█", "  ▀"}, '5': {"█▀▀", "▀▀█", "▀▀▀"}, '6': {"█▀▀", "█▀█", "▀▀▀"}, '7': {"▀▀█", "  █", "  ▀"},
+	'8': {"█▀█", "█▀█", "▀▀▀"}, '9': {"█▀█", "▀▀█", "▀▀▀"}, ':': {"▄", "▄", " "},
+}
+
+// bigText writes a clock's text three lines high.
+func bigText(s string) (lines [3]string) {
+	for _, r := range s {
+		for i, part := range bigDigits[r] {
+			lines[i] += part + " "
+		}
+	}
+	return lines
 }

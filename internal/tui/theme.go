@@ -77,11 +77,11 @@ func (t *Theme) State(s incident.StepState) Mark {
 	case incident.Pending:
 		m.Symbol, m.Style = t.sign("·", "."), t.Dim
 	case incident.Waiting:
-		m.Symbol, m.Style = t.sign("◆", "!"), t.Warn
+		m.Symbol, m.Style = t.sign("◆", "*"), t.Warn
 	case incident.Running:
 		m.Symbol, m.Style = t.sign("▶", ">"), t.Accent
 	case incident.Succeeded:
-		m.Symbol, m.Style = t.sign("✓", "+"), t.Good
+		m.Symbol, m.Style = t.sign("✓", "v"), t.Good
 	case incident.Failed:
 		m.Symbol, m.Style = t.sign("✗", "x"), t.Bad
 	case incident.Skipped:
@@ -94,18 +94,18 @@ func (t *Theme) State(s incident.StepState) Mark {
 	return m
 }
 
-// Impact marks what a step does to the service and the evidence.
+// Impact marks what a step does to the service and the evidence, with the signs of 'cordon plan'.
 func (t *Theme) Impact(i incident.Impact) Mark {
 	m := Mark{Word: i.String()}
 	switch i {
 	case incident.ReadOnly:
-		m.Symbol, m.Style = t.sign("○", "o"), t.Dim
+		m.Symbol, m.Style = t.sign("·", "."), t.Dim
 	case incident.Additive:
 		m.Symbol, m.Style = "+", t.Accent
 	case incident.Disruptive:
-		m.Symbol, m.Style = t.sign("▲", "^"), t.Warn
+		m.Symbol, m.Style = "!", t.Warn
 	case incident.Irreversible:
-		m.Symbol, m.Style = t.sign("■", "#"), t.Bad
+		m.Symbol, m.Style = t.sign("‼", "#"), t.Bad
 	}
 	return m
 }
@@ -123,6 +123,9 @@ func (t *Theme) Cursor(chosen bool) string {
 
 // Rule is a horizontal line with a heading.
 func (t *Theme) Rule(heading string, width int) string {
+	if t.Still {
+		return heading + ":" // a row of dashes would be read aloud
+	}
 	line := t.sign("─", "-")
 	text := line + line + " " + heading + " "
 	return t.Dim.Render(line+line+" ") + t.Strong.Render(heading) + t.Dim.Render(" "+strings.Repeat(line, max(0, width-cells(text))))
@@ -130,7 +133,7 @@ func (t *Theme) Rule(heading string, width int) string {
 
 // Gauge draws done of total in width cells.
 func (t *Theme) Gauge(done, total int64, width int) string {
-	if total <= 0 || width <= 0 {
+	if total <= 0 || width <= 0 || t.Still {
 		return ""
 	}
 	full := int(min(max(done, 0), total) * int64(width) / total)
