@@ -52,7 +52,7 @@ func (a *observation) Spec() incident.Spec {
 			"ec2:CreateNetworkInsightsPath", "ec2:CreateTags", "ec2:DeleteNetworkInsightsAnalysis", "ec2:DeleteNetworkInsightsPath",
 			"ec2:DescribeFlowLogs", "ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeNetworkInsightsAnalyses",
 			"ec2:DescribeNetworkInsightsPaths", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:StartNetworkInsightsAnalysis",
-			"logs:FilterLogEvents",
+			"logs:FilterLogEvents", "s3:GetObject", "s3:ListBucket",
 			// Reachability Analyzer's own ("Required API permissions for Reachability Analyzer").
 			"tiros:CreateQuery", "tiros:GetQueryAnswer", "tiros:GetQueryExplanation",
 		},
@@ -120,7 +120,7 @@ func (a *observation) Plan(ctx context.Context, req incident.Request) (incident.
 	if l.NICs, err = nicsOf(ctx, client, req.Target); err != nil {
 		return p, err
 	}
-	l.Witnesses, err = findWitnesses(ctx, client, l.NICs)
+	l.Witnesses, err = findWitnesses(ctx, client, req.Target, l.NICs)
 	switch {
 	case denied(err):
 		p.Notes = append(p.Notes, fmt.Sprintf("flow logs are not looked at: %v", err))
@@ -262,7 +262,7 @@ func (a *observation) Verify(ctx context.Context, req incident.Request, p incide
 		v.Observed = append(v.Observed, fmt.Sprintf("AWS's clock is %s ahead of this workstation's: by AWS's clock the cut was at %s", skew, stamp(in.since)))
 	}
 	c := conclusion{cut: claims(in.Cut), open: claims(in.Open), v: &v}
-	heard, err := watch(ctx, req, in, deadline, l.Witnesses, cloudwatchlogs.NewFromConfig(cfg), c)
+	heard, err := watch(ctx, req, in, deadline, l.Witnesses, readers{cloudwatchlogs.NewFromConfig(cfg), newArchive(cfg, l.Witnesses)}, c)
 	if err != nil {
 		return v, err
 	}
@@ -300,12 +300,12 @@ func (a *observation) skew(ctx context.Context, client *ec2.Client, req incident
 }
 
 // watch reads the flow logs again and again. A flow that fails the step ends the wait.
-func watch(ctx context.Context, req incident.Request, in observeInputs, deadline time.Time, witnesses []witness, logs *cloudwatchlogs.Client, c conclusion) ([]testimony, error) {
+func watch(ctx context.Context, req incident.Request, in observeInputs, deadline time.Time, witnesses []witness, from readers, c conclusion) ([]testimony, error) {
 	for {
 		heard := make([]testimony, 0, len(witnesses))
 		settled := true
 		for _, w := range witnesses {
-			t, err := w.read(ctx, logs, in.since)
+			t, err := from.read(ctx, w, in.since, req.Clock.Now())
 			if err != nil {
 				return nil, err
 			}

@@ -3,6 +3,7 @@ package isolate
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -68,6 +69,7 @@ type witness struct {
 	NIC    nic        `json:"interface"`
 	Group  string     `json:"group,omitempty"`  // of CloudWatch Logs
 	Stream string     `json:"stream,omitempty"` // its name's beginning
+	Files  *flowFiles `json:"files,omitempty"`  // in S3
 	Format flowFormat `json:"format,omitempty"`
 	Silent string     `json:"silent,omitempty"` // why it is not read
 }
@@ -76,7 +78,7 @@ func (w witness) name() string { return fmt.Sprintf("flow log %s of %s", w.Log, 
 
 // findWitnesses finds the flow logs that cover the interfaces, by themselves, their
 // subnets or their VPCs, with those that can't be read.
-func findWitnesses(ctx context.Context, client *ec2.Client, nics []nic) ([]witness, error) {
+func findWitnesses(ctx context.Context, client *ec2.Client, target incident.Target, nics []nic) ([]witness, error) {
 	var resources []string
 	for _, n := range nics {
 		resources = append(resources, n.ID, n.Subnet, n.VPC)
@@ -94,7 +96,7 @@ func findWitnesses(ctx context.Context, client *ec2.Client, nics []nic) ([]witne
 		for _, l := range page.FlowLogs {
 			for _, n := range nics {
 				if r := aws.ToString(l.ResourceId); r == n.ID || r == n.Subnet || r == n.VPC {
-					all = append(all, witnessOf(l, n))
+					all = append(all, witnessOf(l, target, n))
 				}
 			}
 		}
@@ -103,20 +105,26 @@ func findWitnesses(ctx context.Context, client *ec2.Client, nics []nic) ([]witne
 	return all, nil
 }
 
-func witnessOf(l ec2types.FlowLog, n nic) witness {
+func witnessOf(l ec2types.FlowLog, target incident.Target, n nic) witness {
 	w := witness{Log: aws.ToString(l.FlowLogId), NIC: n, Group: aws.ToString(l.LogGroupName), Stream: n.ID + "-" + strings.ToLower(string(l.TrafficType))}
 	format, err := parseFlowFormat(aws.ToString(l.LogFormat))
 	if err == nil {
 		err = format.tells()
 	}
+	if err == nil {
+		w.Files, err = flowFilesOf(l, target)
+	}
+	if err == nil && w.Files != nil && !slices.Contains(format, "interface-id") {
+		err = errors.New("its format has no field interface-id, and its files are of many interfaces")
+	}
 	w.Format = format
 	switch {
 	case l.TrafficType == ec2types.TrafficTypeReject:
 		w.Silent = "it records rejected traffic only"
-	case l.LogDestinationType != "" && l.LogDestinationType != ec2types.LogDestinationTypeCloudWatchLogs || w.Group == "":
-		w.Silent = fmt.Sprintf("it exists, and is not read here: it goes to %s", cmp.Or(aws.ToString(l.LogDestination), string(l.LogDestinationType)))
 	case err != nil:
 		w.Silent = "it is not read: " + err.Error()
+	case w.Files == nil && w.Group == "":
+		w.Silent = fmt.Sprintf("it exists, and is not read here: it goes to %s", cmp.Or(aws.ToString(l.LogDestination), string(l.LogDestinationType)))
 	case aws.ToString(l.DeliverLogsStatus) == "FAILED":
 		w.Silent = "its delivery fails: " + aws.ToString(l.DeliverLogsErrorMessage)
 	}
@@ -167,14 +175,23 @@ func (t testimony) settled(since time.Time) bool {
 	return t.Silent != "" || t.Refused != "" || !t.To.Before(since.Add(2*recordedLate))
 }
 
+// readers of flow logs, by where these are.
+type readers struct {
+	logs  *cloudwatchlogs.Client
+	files *archive
+}
+
 // read asks a flow log for everything that it has of the time after the cut.
-func (w witness) read(ctx context.Context, logs *cloudwatchlogs.Client, since time.Time) (testimony, error) {
+func (r readers) read(ctx context.Context, w witness, since, now time.Time) (testimony, error) {
 	t := testimony{witness: w}
-	if w.Silent != "" {
+	switch {
+	case w.Silent != "":
 		return t, nil
+	case w.Files != nil:
+		return r.files.read(ctx, w, since, now)
 	}
 	// Events carry a time that is not before their record's start, whatever AWS takes for it.
-	pages := cloudwatchlogs.NewFilterLogEventsPaginator(logs, &cloudwatchlogs.FilterLogEventsInput{
+	pages := cloudwatchlogs.NewFilterLogEventsPaginator(r.logs, &cloudwatchlogs.FilterLogEventsInput{
 		LogGroupName: &w.Group, LogStreamNamePrefix: &w.Stream, StartTime: aws.Int64(since.UnixMilli()),
 	})
 	for n := 0; pages.HasMorePages(); n++ {
@@ -205,9 +222,7 @@ func (t *testimony) hear(line string, since time.Time) {
 		err = fmt.Errorf("it is of %s", r.Interface)
 	}
 	if err != nil {
-		if t.Bad++; t.Bad == 1 {
-			t.Example = fmt.Sprintf("%.200q: %v", line, err)
-		}
+		t.bad(line, err)
 		return
 	}
 	sure := since.Add(recordedLate)
@@ -234,6 +249,12 @@ func (t *testimony) hear(line string, since time.Time) {
 	}
 	if r.Accepted {
 		t.add(r)
+	}
+}
+
+func (t *testimony) bad(line string, err error) {
+	if t.Bad++; t.Bad == 1 {
+		t.Example = fmt.Sprintf("%.200q: %v", line, err)
 	}
 }
 

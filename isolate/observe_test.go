@@ -226,7 +226,10 @@ func TestWhatCanNotBeReadIsSaid(t *testing.T) {
 	p := newPost(t, map[string]any{"watch": "0", "max_analyses": 1})
 	n := p.nics()[0]
 	for _, to := range []*ec2.CreateFlowLogsInput{
-		{LogDestinationType: ec2types.LogDestinationTypeS3, LogDestination: aws.String("arn:aws:s3:::flows"), TrafficType: ec2types.TrafficTypeAll},
+		{LogDestinationType: ec2types.LogDestinationTypeKinesisDataFirehose, LogDestination: aws.String("arn:aws:firehose:eu-central-1:111122223333:deliverystream/flows"), TrafficType: ec2types.TrafficTypeAll},
+		{LogDestinationType: ec2types.LogDestinationTypeS3, LogDestination: aws.String("arn:aws:s3:::gone"), TrafficType: ec2types.TrafficTypeAll},
+		{LogDestinationType: ec2types.LogDestinationTypeS3, LogDestination: aws.String("arn:aws:s3:::flows"), TrafficType: ec2types.TrafficTypeAll, LogFormat: aws.String("${start} ${action}")},
+		{LogDestinationType: ec2types.LogDestinationTypeS3, LogDestination: aws.String("arn:aws:s3:::flows"), TrafficType: ec2types.TrafficTypeAll, DestinationOptions: &ec2types.DestinationOptionsRequest{FileFormat: ec2types.DestinationFileFormatParquet}},
 		{LogGroupName: aws.String("/rejected"), TrafficType: ec2types.TrafficTypeReject, DeliverLogsPermissionArn: aws.String("arn:aws:iam::111122223333:role/x")},
 		{LogGroupName: aws.String("/gone"), TrafficType: ec2types.TrafficTypeAll, DeliverLogsPermissionArn: aws.String("arn:aws:iam::111122223333:role/x")},
 		{LogGroupName: aws.String("/shop/flow-logs"), TrafficType: ec2types.TrafficTypeAll, DeliverLogsPermissionArn: aws.String("arn:aws:iam::111122223333:role/x"), LogFormat: aws.String("${srcaddr} ${action}")},
@@ -239,7 +242,7 @@ func TestWhatCanNotBeReadIsSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.says(v, "is not read here: it goes to arn:aws:s3:::flows", "it records rejected traffic only", "it exists and could not be read", "its format has no field start",
+	p.says(v, "is not read here: it goes to arn:aws:firehose:", "could not be read: operation error S3: HeadBucket", "its format has no field interface-id", "its files in flows are Parquet", "it records rejected traffic only", "it exists and could not be read", "its format has no field start",
 		`1 lines can't be read, the first is "garbage of`, "nothing was observed")
 	if notes := strings.Join(proposal.Notes, "\n"); len(proposal.Changes) != 1 || !strings.Contains(notes, "3 of 4 analyses are left out") {
 		t.Errorf("changes %v, notes %s", proposal.Changes, notes)

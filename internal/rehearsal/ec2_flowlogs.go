@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -24,6 +25,9 @@ type flowLog struct {
 	Format      string                   `json:"format"`
 	Interval    time.Duration            `json:"interval"`
 	Created     time.Time                `json:"created"`
+	// Of one to S3: how its files are kept, and until when there are some.
+	Files     *types.DestinationOptionsResponse `json:"files,omitempty"`
+	Delivered time.Time                         `json:"delivered,omitzero"`
 }
 
 // defaultFormat is what a flow log without a format writes ("Flow log records", VPC User Guide).
@@ -35,8 +39,8 @@ func (ops operations) ec2FlowLogs() {
 	ec2On(ops, ec2DeleteFlowLogs)
 }
 
-// ec2CreateFlowLogs: API_CreateFlowLogs. Only logs that go to CloudWatch Logs
-// can be read here; others exist.
+// ec2CreateFlowLogs: API_CreateFlowLogs. Logs that go to CloudWatch Logs and, as
+// text, to this account's buckets can be read here; others exist.
 func ec2CreateFlowLogs(c *call, in *ec2.CreateFlowLogsInput) (*ec2.CreateFlowLogsOutput, error) {
 	made, err := c.ec2().once("CreateFlowLogs", in.ClientToken, in, func() (string, error) { return c.createFlowLogs(in) })
 	if err != nil {
@@ -100,8 +104,17 @@ func flowLogOf(in *ec2.CreateFlowLogsInput) (flowLog, error) {
 		return l, apiError("InvalidParameterValue", "Invalid value for parameter maxAggregationInterval: it is 60 or 600.")
 	case l.To != types.LogDestinationTypeCloudWatchLogs && l.Destination == "":
 		return l, apiError("MissingParameter", "The request must contain the parameter LogDestination")
+	case l.To != types.LogDestinationTypeS3 && in.DestinationOptions != nil:
+		return l, apiError("InvalidParameter", "DestinationOptions can be given for a LogDestinationType of s3 only")
 	case l.To == types.LogDestinationTypeCloudWatchLogs && l.Role == "":
 		return l, apiError("MissingParameter", "DeliverLogsPermissionArn can't be empty if LogDestinationType is cloud-watch-logs")
+	}
+	if l.To == types.LogDestinationTypeS3 {
+		asked := valueOr(in.DestinationOptions, types.DestinationOptionsRequest{})
+		l.Files = &types.DestinationOptionsResponse{
+			FileFormat:               cmp.Or(asked.FileFormat, types.DestinationFileFormatPlainText),
+			HiveCompatiblePartitions: aws.Bool(aws.ToBool(asked.HiveCompatiblePartitions)), PerHourPartition: aws.Bool(aws.ToBool(asked.PerHourPartition)),
+		}
 	}
 	if l.To == types.LogDestinationTypeCloudWatchLogs && l.Group == "" {
 		_, after, ok := strings.Cut(l.Destination, ":log-group:")
@@ -126,7 +139,7 @@ func (c *call) showFlowLog(l *flowLog) types.FlowLog {
 	out := types.FlowLog{
 		FlowLogId: &l.ID, FlowLogStatus: aws.String("ACTIVE"), ResourceId: &l.Resource, TrafficType: l.Traffic, LogDestinationType: l.To, LogFormat: &l.Format,
 		LogGroupName: nilIfEmpty(l.Group), DeliverLogsPermissionArn: nilIfEmpty(l.Role), MaxAggregationInterval: inSeconds(l.Interval),
-		CreationTime: &l.Created, DeliverLogsStatus: aws.String("SUCCESS"), Tags: c.tagList(l.ID), LogDestination: nilIfEmpty(l.Destination),
+		CreationTime: &l.Created, DestinationOptions: l.Files, DeliverLogsStatus: aws.String("SUCCESS"), Tags: c.tagList(l.ID), LogDestination: nilIfEmpty(l.Destination),
 	}
 	if l.Group != "" {
 		out.LogDestination = aws.String(c.logGroupARN(l.Group))

@@ -2,12 +2,15 @@ package rehearsal
 
 import (
 	"encoding/json"
+	"net/http"
 	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -52,12 +55,21 @@ func s3CreateBucket(c *call, in *s3.CreateBucketInput) (*s3.CreateBucketOutput, 
 // error has only its status: 404, 403 or 301.
 func s3HeadBucket(c *call, in *s3.HeadBucketInput) (*s3.HeadBucketOutput, error) {
 	b, err := c.s3Bucket(in.Bucket, in.ExpectedBucketOwner)
+	if elsewhere := c.S3.Buckets[aws.ToString(in.Bucket)]; err != nil && elsewhere != nil && elsewhere.Region != c.region {
+		return nil, redirected(elsewhere.Region, bodiless(err))
+	}
 	if err != nil {
 		return nil, bodiless(err)
 	}
 	return &s3.HeadBucketOutput{
 		BucketRegion: &b.Region, BucketArn: aws.String("arn:aws:s3:::" + b.Name), AccessPointAlias: aws.Bool(false),
 	}, nil
+}
+
+// redirected is the answer to who asks in another Region: its header names the bucket's.
+func redirected(region string, err error) error {
+	answer := &http.Response{StatusCode: http.StatusMovedPermanently, Header: http.Header{"X-Amz-Bucket-Region": {region}}}
+	return &awshttp.ResponseError{ResponseError: &smithyhttp.ResponseError{Response: &smithyhttp.Response{Response: answer}, Err: err}}
 }
 
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html

@@ -122,6 +122,7 @@ func (w *world) live() bool {
 	changed = w.AutoScaling.tick(w) || changed
 	changed = w.SSM.tick(w) || changed
 	changed = w.tickFlows() || changed
+	changed = w.tickFlowFiles() || changed
 	changed = w.Thief.tick(w) || changed
 	return w.Intruder.tick(w) || changed
 }
