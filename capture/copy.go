@@ -324,7 +324,7 @@ func (c *copier) keep(ctx context.Context, before copyBefore, done []copied, cop
 		}
 		if err := record(ctx, c.req, evidence.Item{
 			ID: "snapshot-" + id, Kind: evidence.KindSnapshot, Source: done[i].Snapshot, Location: arn(c.req.Target.Region, "snapshot/"+id),
-			Mode: c.in.LockMode, RetainUntil: locks[id], Acquired: aws.ToTime(s.StartTime).UTC(), Notes: notes,
+			Account: c.account, Mode: c.in.LockMode, RetainUntil: locks[id], Acquired: aws.ToTime(s.StartTime).UTC(), Notes: notes,
 		}); err != nil {
 			return err
 		}

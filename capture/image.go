@@ -85,7 +85,7 @@ func (a image) Apply(ctx context.Context, req incident.Request, _ incident.Propo
 	}
 	it := evidence.Item{
 		ID: id, Kind: evidence.KindAMI, Source: req.Target.Instance,
-		Location: arn(req.Target.Region, "image/"+id), Mode: evidence.ModeNone, Acquired: req.Clock.Now().UTC(),
+		Location: arn(req.Target.Region, "image/"+id), Account: req.Target.Account, Mode: evidence.ModeNone, Acquired: req.Clock.Now().UTC(),
 		Notes: []string{"made without a reboot: crash-consistent", "protected from deregistration; its snapshots are not locked"},
 	}
 	if err := record(ctx, req, it); err != nil {

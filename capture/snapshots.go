@@ -211,7 +211,7 @@ func (a snapshots) Apply(ctx context.Context, req incident.Request, p incident.P
 		id := aws.ToString(s.SnapshotId)
 		it := evidence.Item{
 			ID: "snapshot-" + id, Kind: evidence.KindSnapshot, Source: aws.ToString(s.VolumeId),
-			Location: arn(req.Target.Region, "snapshot/"+id), Mode: in.LockMode,
+			Location: arn(req.Target.Region, "snapshot/"+id), Account: req.Target.Account, Mode: in.LockMode,
 			RetainUntil: locks[id], Acquired: aws.ToTime(s.StartTime).UTC(),
 			Notes: []string{fmt.Sprintf("%d GiB, encrypted: %v, crash-consistent with %s", aws.ToInt32(s.VolumeSize), aws.ToBool(s.Encrypted), strings.Join(ids, ", "))},
 		}

@@ -327,7 +327,7 @@ func (s *imageStorer) lock(ctx context.Context, key string) (evidence.Item, stor
 	done.Version = aws.ToString(head.VersionId)
 	it := evidence.Item{
 		ID: storedID(s.in.Image), Kind: evidence.KindAMI, Source: s.in.Image, Version: done.Version, Bytes: aws.ToInt64(head.ContentLength),
-		Location: done.location(), Mode: evidence.ModeNone, Acquired: aws.ToTime(head.LastModified).UTC(),
+		Location: done.location(), Account: s.req.Target.Account, Mode: evidence.ModeNone, Acquired: aws.ToTime(head.LastModified).UTC(),
 		Notes: []string{"written by AWS, in its own format: no digest was taken of it; ETag " + aws.ToString(head.ETag)},
 	}
 	if s.in.locked() {

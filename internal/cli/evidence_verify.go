@@ -22,6 +22,7 @@ type verifyOptions struct {
 	caseID, store, publicKey string
 	item                     string // empty: all
 	expires                  time.Duration
+	storeOnly                bool
 }
 
 func newEvidenceVerify(g *globals) *cobra.Command {
@@ -32,7 +33,10 @@ func newEvidenceVerify(g *globals) *cobra.Command {
 		Long: `Re-reads evidence from the store: that every object is there in the version that was
 recorded, with its bytes, its retention and its legal hold, and what lies on top.
 Where the case is here, store and journal are compared both ways, and the result
-is journaled as a custody event of each item.
+is journaled as a custody event of each item. What AWS keeps itself (snapshots, copies,
+AMIs) is looked at with the credentials of its account: that it is there, whole, locked
+or protected as it was, and shared with nobody else. What AWS can't be asked about is
+listed as not checked, and fails nothing; --store-only leaves AWS out.
 
 With --store it needs neither the case nor access to where the evidence came
 from: what should be there is read from the records and the signed manifests
@@ -52,6 +56,7 @@ as a whole from passing.`,
 	f.StringVar(&o.store, "store", "", "verify from this store alone: s3://BUCKET/PREFIX or a directory")
 	f.StringVar(&o.publicKey, "public-key", "", "the key that manifests and checkpoints must be signed with")
 	f.DurationVar(&o.expires, "expires-within", 7*24*time.Hour, "warn of a retention that ends so soon")
+	f.BoolVar(&o.storeOnly, "store-only", false, "don't ask AWS about the snapshots and images that it keeps")
 	return cmd
 }
 
@@ -97,6 +102,9 @@ func runEvidenceVerify(ctx context.Context, g *globals, o verifyOptions) error {
 		}
 		if r != nil {
 			v.Custody = r.custody
+			if o.store == "" && !o.storeOnly {
+				v.InAWS = w.keeper(r).kept
+			}
 		}
 		found, err := v.Case(ctx, c)
 		if err != nil {
@@ -227,6 +235,9 @@ func (w *workspace) journalVerification(ctx context.Context, caseID string, v ve
 			continue
 		}
 		detail := fmt.Sprintf("%s: %d object(s), %d bytes re-read from %s", it.State, it.Objects, it.Bytes, v.Store)
+		if it.Key == "" {
+			detail = fmt.Sprintf("%s: AWS shows it as %s", it.State, orElse(it.Shown, "gone"))
+		}
 		for _, f := range it.Findings {
 			detail += fmt.Sprintf("; %s: %s", f.Problem, f.Detail)
 		}
@@ -261,18 +272,24 @@ func (g *globals) printCase(out io.Writer, store string, c evidence.CaseReport) 
 	fmt.Fprintf(out, "%scase %s in %s, %s\n", banner(c.Rehearsal), c.Case, store, comparedWith(c))
 	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "ITEM\tKIND\tSTATE\tOBJECTS\tRE-READ\tKEPT UNTIL\tHOLD")
-	objects, read := 0, int64(0)
+	objects, read, unasked := 0, int64(0), 0
 	for _, it := range c.Items {
 		kept, hold := "-", "-"
-		if it.State != evidence.StateElsewhere {
+		switch {
+		case it.State != evidence.StateElsewhere:
 			kept = retention(evidence.Item{Mode: it.Mode, RetainUntil: it.RetainUntil})
 			hold = onOff(it.LegalHold)
+		case it.Key == "": // not one that this copy of the store does without
+			unasked++
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", it.ID, it.Kind, it.State, it.Objects, amount(it.Bytes, "bytes"), kept, hold)
 		objects, read = objects+it.Objects, read+it.Bytes
 	}
 	_ = t.Flush()
 	for _, it := range c.Items {
+		if it.Shown != "" {
+			fmt.Fprintf(out, "AWS shows %s: %s\n", it.ID, it.Shown)
+		}
 		printFindings(out, it.ID, it.Findings)
 	}
 	printFindings(out, "", c.Findings)
@@ -280,7 +297,10 @@ func (g *globals) printCase(out io.Writer, store string, c evidence.CaseReport) 
 	if !c.Verified {
 		word = "NOT what it should be"
 	}
-	fmt.Fprintf(out, "%s: %d item(s), %d object(s), %s re-read, %d signed checkpoint(s)\n", word, len(c.Items), objects, amount(read, "bytes"), c.Checkpoints)
+	fmt.Fprintf(out, "%s: %d item(s), %d object(s), %s re-read, %d signed checkpoint(s)\n", word, len(c.Items)-unasked, objects, amount(read, "bytes"), c.Checkpoints)
+	if unasked > 0 {
+		fmt.Fprintf(out, "not checked: %d item(s) that AWS keeps and was not asked about\n", unasked)
+	}
 }
 
 func onOff(on bool) string {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -23,9 +25,11 @@ import (
 //	segment    delete the data of a disk image's first segment, bypassing governance
 //	shorten    end its retention in an hour, bypassing governance
 //	release    lift its legal hold
+//	unlock     unlock a snapshot
+//	publish    open a snapshot to every account
 func vandal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
-		ts.Fatalf("usage: vandal hide|overwrite|delete|segment|shorten|release CASE KIND VAR")
+		ts.Fatalf("usage: vandal hide|overwrite|delete|segment|shorten|release|unlock|publish CASE KIND VAR")
 	}
 	ts.Check(ts.Exec("cordon", "--output", "json", "evidence", "list", "--case", args[1]))
 	var manifest struct {
@@ -49,7 +53,8 @@ func vandal(ts *testscript.TestScript, neg bool, args []string) {
 
 func harm(account *rehearsal.Account, how, bucket, key, version string) error {
 	ctx := context.Background()
-	client := s3.NewFromConfig(account.Config(account.Alert().Region))
+	cfg := account.Config(account.Alert().Region)
+	client := s3.NewFromConfig(cfg)
 	var err error
 	switch how {
 	case "hide":
@@ -72,6 +77,13 @@ func harm(account *rehearsal.Account, how, bucket, key, version string) error {
 	case "release":
 		_, err = client.PutObjectLegalHold(ctx, &s3.PutObjectLegalHoldInput{
 			Bucket: &bucket, Key: &key, VersionId: &version, LegalHold: &types.ObjectLockLegalHold{Status: types.ObjectLockLegalHoldStatusOff},
+		})
+	case "unlock":
+		_, err = ec2.NewFromConfig(cfg).UnlockSnapshot(ctx, &ec2.UnlockSnapshotInput{SnapshotId: &key})
+	case "publish":
+		_, err = ec2.NewFromConfig(cfg).ModifySnapshotAttribute(ctx, &ec2.ModifySnapshotAttributeInput{
+			SnapshotId: &key, Attribute: ec2types.SnapshotAttributeNameCreateVolumePermission,
+			OperationType: ec2types.OperationTypeAdd, GroupNames: []string{"all"},
 		})
 	}
 	return err

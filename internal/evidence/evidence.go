@@ -31,7 +31,9 @@ type Item struct {
 	Source   string `json:"source"`        // the resource it was taken from
 	Key      string `json:"key,omitempty"` // in the store; empty where the item has no bytes of ours
 	Location string `json:"location"`      // s3://bucket/key?versionId=…, or the snapshot's or image's ARN
-	Version  string `json:"version,omitempty"`
+	// Account that keeps it, of an item that has no bytes of ours: the ARN of a snapshot or an AMI names none.
+	Account string `json:"account,omitempty"`
+	Version string `json:"version,omitempty"`
 	// SHA256 of the bytes as stored, hexadecimal; empty where the item has no
 	// bytes of ours (a snapshot, an AMI).
 	SHA256 string `json:"sha256,omitempty"`

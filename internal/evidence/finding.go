@@ -24,6 +24,8 @@ const (
 	Contradicted Problem = "contradicts" // journal, record and manifest say different things
 	BadSignature Problem = "signature"   // a manifest, a checkpoint or a transfer is not signed as it should be
 	Unreadable   Problem = "unreadable"  // it could not be checked
+	Broken       Problem = "broken"      // AWS says that what it keeps has failed
+	Shared       Problem = "shared"      // what AWS keeps is open to accounts that have no part in it
 
 	// What is worth knowing and nothing wrong.
 	Expiring     Problem = "expiring"       // the retention ends soon
@@ -31,11 +33,13 @@ const (
 	Unsigned     Problem = "unsigned"       // a manifest without its note: a process died in between
 	Unlisted     Problem = "not-listed-yet" // recorded after the last manifest
 	Stray        Problem = "stray"          // an object that nothing names
+	Unchecked    Problem = "not-checked"    // AWS keeps it, and could not be asked
+	Unfinished   Problem = "unfinished"     // AWS is still at work on it
 )
 
 // warns reports whether the problem is only worth knowing.
 func (p Problem) warns() bool {
-	return slices.Contains([]Problem{Expiring, NotWriteOnce, Unsigned, Unlisted, Stray}, p)
+	return slices.Contains([]Problem{Expiring, NotWriteOnce, Unsigned, Unlisted, Stray, Unchecked, Unfinished}, p)
 }
 
 // Finding is a problem with an object or an item.
@@ -76,7 +80,7 @@ func (f Findings) sorted() Findings {
 const (
 	StateVerified  = "verified"
 	StateFailed    = "failed"
-	StateElsewhere = "elsewhere" // it has no bytes in the store: a snapshot, an AMI
+	StateElsewhere = "elsewhere" // AWS keeps it, a snapshot or an AMI, and was not asked
 )
 
 // ItemReport is what was found of one item.
@@ -89,12 +93,26 @@ type ItemReport struct {
 	// Objects and Bytes that were read for it.
 	Objects int   `json:"objects"`
 	Bytes   int64 `json:"bytes"`
-	// The lock as the store shows it now, of the item's own object.
+	// The lock as the store, or AWS, shows it now, of the item's own object.
 	Mode        string    `json:"mode,omitempty"`
 	RetainUntil time.Time `json:"retention_until,omitzero"`
 	LegalHold   bool      `json:"legal_hold"`
-	Findings    Findings  `json:"findings,omitempty"`
+	// Shown is what AWS shows of an item that it keeps, in words.
+	Shown    string   `json:"shown,omitempty"`
+	Findings Findings `json:"findings,omitempty"`
 }
+
+// Kept is what AWS shows of an item that it keeps itself: a snapshot, an AMI.
+type Kept struct {
+	Shown       string // in words
+	Mode        string // as Item.Mode
+	RetainUntil time.Time
+	LegalHold   bool
+	Findings    Findings // but for those of the lock
+}
+
+// Find adds a finding.
+func (k *Kept) Find(p Problem, detail string) { k.Findings.add(p, "", "", detail) }
 
 // CaseReport is what was found of a case.
 type CaseReport struct {

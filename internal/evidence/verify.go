@@ -34,6 +34,10 @@ type Verifier struct {
 	// Images reads every byte of a disk image, given the store and its index, and
 	// fails with ErrDigest where it is not what the index says (capture/diskimage does).
 	Images func(ctx context.Context, s Store, index Ref) error
+	// InAWS reads what AWS shows of an item that it keeps itself. Where it fails the
+	// item is not checked, and the report says so. Nil: the store alone is asked.
+	// It is called from several goroutines.
+	InAWS func(ctx context.Context, it Item) (Kept, error)
 	// Progress is called with the bytes read and those to read; nil: not called.
 	Progress func(done, total int64)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,11 +55,39 @@ func (x *verification) item(ctx context.Context, e *expected) (ItemReport, error
 			return c.report, err
 		}
 	}
+	if e.Key == "" && x.InAWS != nil {
+		if err := c.inAWS(ctx); err != nil {
+			return c.report, err
+		}
+	}
 	if c.report.Findings.Failed() {
 		c.report.State = StateFailed
 	}
 	c.report.Findings.sorted()
 	return c.report, nil
+}
+
+// inAWS checks an item that AWS keeps.
+func (c *itemCheck) inAWS(ctx context.Context) error {
+	kept, err := c.InAWS(ctx, c.Item)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		c.fail(Unchecked, "AWS keeps it, and could not be asked: %v", err)
+		return nil
+	}
+	c.report.State, c.report.Shown = StateVerified, kept.Shown
+	c.report.Findings = append(c.report.Findings, kept.Findings...)
+	if slices.ContainsFunc(kept.Findings, func(f Finding) bool { return f.Problem == Missing }) {
+		return nil
+	}
+	c.report.Mode, c.report.RetainUntil, c.report.LegalHold = kept.Mode, kept.RetainUntil, kept.LegalHold
+	now := Object{Mode: kept.Mode, RetainUntil: kept.RetainUntil, LegalHold: kept.LegalHold}
+	if p, detail := c.weaker(now, false, kept.RetainUntil.Before(c.RetainUntil.Truncate(time.Second))); p != "" {
+		c.fail(p, "%s", detail)
+	}
+	return nil
 }
 
 func (c *itemCheck) fail(p Problem, format string, args ...any) {
@@ -270,28 +299,32 @@ func (c *itemCheck) lock(ctx context.Context, f *Findings, v Version, own bool) 
 	if c.held && !obj.LegalHold && c.keptIn(c.Store) {
 		add(HoldLifted, "custody says that it is held; the store shows no legal hold")
 	}
-	until := obj.RetainUntil.Format(time.RFC3339)
 	isCopy := c.ID != "" && !c.keptIn(c.Store)
-	switch {
-	case obj.Mode == ModeNone && isCopy:
-		if own {
-			add(NotWriteOnce, "a copy that nothing keeps anyone from deleting; the original is "+c.Location)
-		}
-	case obj.Mode == ModeNone && (c.Mode == ModeNone || c.ID == "" && c.unlockedStore()):
-		if own {
-			add(NotWriteOnce, "nothing keeps anyone from deleting it, as was recorded")
-		}
-	case obj.Mode == ModeNone:
-		add(Unlocked, "it has no retention any more; it was stored with "+c.Mode)
-	case !isCopy && strings.EqualFold(c.Mode, "COMPLIANCE") && !strings.EqualFold(obj.Mode, "COMPLIANCE"):
-		add(Shortened, "it is kept in mode "+obj.Mode+"; it was stored with "+c.Mode)
-	case !obj.RetainUntil.After(c.Now) && !obj.LegalHold:
-		add(Expired, "its retention ended at "+until)
-	case !isCopy && c.shortened(obj, v, own):
-		add(Shortened, fmt.Sprintf("it is kept until %s; it was stored until %s", until, c.RetainUntil.Format(time.RFC3339)))
-	case obj.RetainUntil.Before(c.Now.Add(c.ExpiresWithin)) && !obj.LegalHold:
-		add(Expiring, "its retention ends at "+until)
+	if p, detail := c.weaker(obj, isCopy, !isCopy && c.shortened(obj, v, own)); p != "" && (own || p != NotWriteOnce) {
+		add(p, detail)
 	}
+}
+
+// weaker is what is wrong with a lock, or worth knowing; shortened is whether it ends earlier than it did.
+func (c *itemCheck) weaker(now Object, isCopy, shortened bool) (p Problem, detail string) {
+	until := now.RetainUntil.Format(time.RFC3339)
+	switch {
+	case now.Mode == ModeNone && isCopy:
+		return NotWriteOnce, "a copy that nothing keeps anyone from deleting; the original is " + c.Location
+	case now.Mode == ModeNone && (c.Mode == ModeNone || c.ID == "" && c.unlockedStore()):
+		return NotWriteOnce, "nothing keeps anyone from deleting it, as was recorded"
+	case now.Mode == ModeNone:
+		return Unlocked, "it has no retention any more; it was stored with " + c.Mode
+	case !isCopy && strings.EqualFold(c.Mode, "COMPLIANCE") && !strings.EqualFold(now.Mode, "COMPLIANCE"):
+		return Shortened, "it is kept in mode " + now.Mode + "; it was stored with " + c.Mode
+	case !now.RetainUntil.After(c.Now) && !now.LegalHold:
+		return Expired, "its retention ended at " + until
+	case shortened:
+		return Shortened, fmt.Sprintf("it is kept until %s; it was stored until %s", until, c.RetainUntil.Format(time.RFC3339))
+	case now.RetainUntil.Before(c.Now.Add(c.ExpiresWithin)) && !now.LegalHold:
+		return Expiring, "its retention ends at " + until
+	}
+	return "", ""
 }
 
 // unlockedStore: nothing that was recorded in this store was locked.

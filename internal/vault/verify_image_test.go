@@ -1,8 +1,10 @@
 package vault_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,15 +23,29 @@ const imageItem = "disk-image-snap-1"
 // storeImage stores a disk of three segments, the middle one a hole, and its record.
 func storeImage(t *testing.T, s evidence.Resumable, c incident.Case) evidence.Item {
 	t.Helper()
-	key := func(name string) string { return evidence.Key(c, "r1", name) }
-	image, obj, err := diskimage.Write(t.Context(), diskimage.Options{
-		Store: s, Key: key, Put: evidence.PutOptions{AllowUnlocked: true}, Hash: true,
-		Image:  evidence.Image{Item: imageItem, Snapshot: "snap-1", Bytes: 12 * evidence.BlockBytes, SegmentBytes: 4 * evidence.BlockBytes},
+	return storeImageOn(t, s, c, imageItem, nil, 0, 2, 9)
+}
+
+// storeImageOn stores an image with these blocks, on top of another where there is one, and its record.
+func storeImageOn(t *testing.T, s evidence.Resumable, c incident.Case, item string, on *evidence.Item, blocks ...int64) evidence.Item {
+	t.Helper()
+	o := diskimage.Options{
+		Store: s, Key: func(name string) string { return evidence.Key(c, "r1", name) }, Put: evidence.PutOptions{AllowUnlocked: true}, Hash: on == nil,
+		Image:  evidence.Image{Item: item, Snapshot: "snap-1", Bytes: 12 * evidence.BlockBytes, SegmentBytes: 4 * evidence.BlockBytes},
 		Record: func(context.Context, diskimage.Record) error { return nil },
-	}, func(_ context.Context, w *diskimage.Writer) error {
-		for _, i := range []int64{0, 2, 9} {
+	}
+	if on != nil {
+		ref := evidence.Ref{Key: on.Key, Version: on.Version, SHA256: on.SHA256, Bytes: on.Bytes}
+		base, err := diskimage.Open(t.Context(), s, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Base, o.Image.Base = base, &evidence.Base{Item: on.ID, Snapshot: "snap-0", Ref: ref}
+	}
+	image, obj, err := diskimage.Write(t.Context(), o, func(_ context.Context, w *diskimage.Writer) error {
+		for _, i := range blocks {
 			raw := make([]byte, evidence.BlockBytes)
-			copy(raw, strings.Repeat("block ", int(i)+1))
+			copy(raw, strings.Repeat(item+" ", int(i)+1))
 			if err := w.Add(diskimage.Block{Index: i, Sum: sha256.Sum256(raw), Raw: raw}); err != nil {
 				return err
 			}
@@ -39,9 +55,14 @@ func storeImage(t *testing.T, s evidence.Resumable, c incident.Case) evidence.It
 	if err != nil {
 		t.Fatal(err)
 	}
+	return recordImage(t, s, c, image, obj)
+}
+
+func recordImage(t *testing.T, s evidence.Store, c incident.Case, image evidence.Image, obj evidence.Object) evidence.Item {
+	t.Helper()
 	it := evidence.Item{
-		ID: imageItem, Kind: evidence.KindDiskImage, Source: "snap-1", Key: obj.Key, Location: obj.Location, Version: obj.Version,
-		SHA256: obj.SHA256, Bytes: obj.Bytes, Mode: obj.Mode, RetainUntil: obj.RetainUntil, ContentSHA256: image.SHA256, ContentBytes: image.Bytes,
+		ID: image.Item, Kind: evidence.KindDiskImage, Source: image.Snapshot, Key: obj.Key, Location: obj.Location, Version: obj.Version,
+		SHA256: obj.SHA256, Bytes: obj.Bytes, Mode: obj.Mode, RetainUntil: obj.RetainUntil, ContentSHA256: image.SHA256, ContentRoot: image.Root, ContentBytes: image.Bytes,
 	}
 	if err := evidence.PutRecord(t.Context(), s, evidence.Record{Case: c.ID, Run: "r1", Item: it}); err != nil {
 		t.Fatal(err)
@@ -111,6 +132,68 @@ func TestADamagedDiskImageIsFound(t *testing.T) {
 	}
 	if r := imageReport(t, s, c); !r.Verified {
 		t.Fatalf("put back: %+v", r)
+	}
+}
+
+// The root is that of the whole disk, the base's blocks included: what the changes alone can't show.
+func TestAnImageOfChangesIsVerifiedWithItsBase(t *testing.T) {
+	c := incident.Case{ID: "INC-1"}
+	root := t.TempDir()
+	s := vault.NewDirectory(root)
+	base := storeImage(t, s, c)
+	changes := storeImageOn(t, s, c, "disk-image-snap-2", &base, 2, 5)
+	report := func(item string) evidence.CaseReport {
+		t.Helper()
+		r, err := evidence.Verifier{Store: s, Now: time.Unix(0, 0), Images: verifyImage, Item: item}.Case(t.Context(), c)
+		if err != nil || len(r.Items) != 1 {
+			t.Fatalf("%+v, error %v", r, err)
+		}
+		return r
+	}
+	if r := report(changes.ID); !r.Verified {
+		t.Fatalf("%+v", r)
+	}
+
+	// An index that says another root, with a digest of its own that is right, and everything else as it was.
+	var image evidence.Image
+	index, err := os.ReadFile(filepath.Join(root, changes.Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(index, &image); err != nil {
+		t.Fatal(err)
+	}
+	image.Item, image.Root = "disk-image-snap-3", strings.Repeat("0", 64)
+	forged, err := json.Marshal(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj, err := s.Put(t.Context(), evidence.Key(c, "r1", image.Item+".json"), bytes.NewReader(forged), evidence.PutOptions{AllowUnlocked: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recordImage(t, s, c, image, obj)
+	r := report(image.Item)
+	if f := r.Items[0].Findings; r.Verified || !slices.ContainsFunc(f, func(f evidence.Finding) bool {
+		return f.Problem == evidence.Altered && strings.Contains(f.Detail, "Merkle root")
+	}) {
+		t.Errorf("another root: %+v", f)
+	}
+
+	// A block of the base that the changes leave as it was.
+	data := filepath.Join(root, evidence.Key(c, "r1", evidence.DataName(base.ID, 2, false)))
+	whole, err := os.ReadFile(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[len(whole)/2] ^= 1
+	replace(t, data, whole)
+	if r := report(changes.ID); r.Verified {
+		t.Error("a changed block of the base was not found")
+	}
+	replace(t, data, nil)
+	if r := report(changes.ID); r.Verified || !slices.ContainsFunc(r.Items[0].Findings, func(f evidence.Finding) bool { return f.Problem == evidence.Missing }) {
+		t.Errorf("the base is gone: %+v", r.Items[0].Findings)
 	}
 }
 
