@@ -51,7 +51,7 @@ var house = map[string]room{
 	"isolate/reach":               {may: []string{"internal/incident"}, banned: actions},
 	"capture":                     {may: []string{"internal/incident", "internal/evidence", "capture/diskimage"}, banned: actions},
 	"capture/diskimage":           {may: []string{"internal/incident", "internal/evidence"}, banned: map[string]string{aws: "an image is read, years later, without AWS access to where it was taken"}},
-	"cleanroom":                   {may: []string{"internal/incident", "internal/evidence", "cleanroom/proof"}, banned: actions},
+	"cleanroom":                   {may: []string{"internal/incident", "internal/evidence", "capture/diskimage", "cleanroom/proof"}, banned: actions},
 	"cleanroom/proof":             {banned: actions},
 	"internal/triage":             {may: nil, banned: map[string]string{aws: "whoever shows a result reads it back from its JSON, without AWS"}},
 	"internal/triage/survey":      {may: []string{"internal/incident", "internal/triage"}, banned: actions},

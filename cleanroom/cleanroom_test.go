@@ -42,7 +42,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, account: account, target: incident.Target{Account: alert.Account, Region: alert.Region, Instance: alert.Instance}}
 	b.action = cleanroom.Actions(func(_ context.Context, t incident.Target) (aws.Config, error) {
 		return atOnce(account.Config(t.Region)), nil
-	}, alert.Bucket)[0]
+	}, cleanroom.Evidence{Bucket: alert.Bucket})[0]
 	out, err := b.ec2().CreateSnapshots(t.Context(), &ec2.CreateSnapshotsInput{
 		InstanceSpecification: &types.InstanceSpecification{InstanceId: &b.target.Instance},
 	})
@@ -68,7 +68,7 @@ func (b *bench) request(resumed bool) incident.Request {
 	seen := slices.Clone(b.entries)
 	return incident.Request{
 		Case: incident.Case{ID: "INC 2026/7", Rehearsal: true}, Run: "run-1", Step: "cleanroom", Target: b.target,
-		Inputs: map[string]any{"snapshots": b.snapshots, "instance_type": "t3.large"},
+		Inputs: map[string]any{"snapshots": b.snapshots, "instance_type": "t3.large", "instances": 1},
 		Token:  "0123456789abcdef0123456789abcdef", Resumed: resumed, Clock: b.account.Clock(), Progress: func(incident.Progress) {},
 		Turn:   func(_ context.Context, _ string, do func() error) error { return do() },
 		Record: b.record,
@@ -230,7 +230,7 @@ func TestALaunchThatFailsAnywhereIsMadeGoodByTheNext(t *testing.T) {
 func TestAFailedStackIsNamedDeletedAndMadeAgain(t *testing.T) {
 	b := newBench(t)
 	req := b.request(false)
-	req.Inputs["instance_type"] = "x9.huge"
+	req.Inputs["image"] = "ami-0123456789abcdef0"
 	p, err := b.action.Plan(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)

@@ -52,6 +52,11 @@ func Close(ctx context.Context, cfg aws.Config, clock incident.Clock, room incid
 			return fmt.Errorf("volume %s: %w", id, err)
 		}
 	}
+	if token := tagOf(st, tagToken); there && token != "" {
+		if err := deleteRestored(ctx, client, token); err != nil {
+			return err
+		}
+	}
 	if there {
 		s.name = room.Stack
 		if err := s.delete(ctx); err != nil {

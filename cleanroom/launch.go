@@ -20,16 +20,15 @@ import (
 	"github.com/cordon-ir/cordon/internal/incident"
 )
 
-// Actions are the package's actions. The evidence bucket is the only one that
-// a clean room can read; empty: none.
-func Actions(configs func(context.Context, incident.Target) (aws.Config, error), evidenceBucket string) []incident.Action {
-	return []incident.Action{launch{configs, evidenceBucket}}
+// Actions are the package's actions.
+func Actions(configs Configs, evidence Evidence) []incident.Action {
+	return []incident.Action{launch{configs, evidence}}
 }
 
 // launch opens a clean room with copies of the captured volumes.
 type launch struct {
-	configs func(context.Context, incident.Target) (aws.Config, error)
-	bucket  string
+	configs  Configs
+	evidence Evidence
 }
 
 // Tags on the stack, on what it makes, and on the volumes.
@@ -49,43 +48,17 @@ func (launch) Spec() incident.Spec {
 		Name:    "cleanroom.launch",
 		Summary: "A closed network with an examination instance and copies of the captured volumes",
 		Impact:  incident.Additive,
-		Inputs: []incident.Field{
-			{Name: "snapshots", Type: incident.Strings, Required: true, Description: "snapshot IDs, at most 11"},
-			{Name: "instance_type", Type: incident.String, Default: "t3.large", Description: "of the examination instance"},
-		},
+		Inputs:  inputFields(),
 		Outputs: []incident.Field{
 			{Name: "stack", Type: incident.String, Description: "the stack's ARN"},
-			{Name: "instance", Type: incident.String, Description: "the examination instance"},
+			{Name: "instance", Type: incident.String, Description: "the first examination instance"},
+			{Name: "instances", Type: incident.Strings, Description: "all of them"},
 			{Name: "volumes", Type: incident.Strings, Description: "volumes made from the snapshots, in their order"},
 		},
-		Permissions: []string{
-			"cloudformation:CreateStack", "cloudformation:DeleteStack", "cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents",
-			"ec2:AttachVolume", "ec2:CreateVolume", "ec2:CreateTags",
-			"ec2:DescribeInstances", "ec2:DescribeInternetGateways", "ec2:DescribeManagedPrefixLists", "ec2:DescribeNatGateways", "ec2:DescribeNetworkInterfaces",
-			"ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSnapshots", "ec2:DescribeVolumes",
-			"ec2:DescribeVpcEndpoints", "ec2:DescribeVpcPeeringConnections",
-			// What CloudFormation does with the caller's permissions.
-			"ec2:CreateVpc", "ec2:ModifyVpcAttribute", "ec2:DescribeVpcs", "ec2:CreateSubnet", "ec2:DescribeSubnets", "ec2:ModifySubnetAttribute",
-			"ec2:CreateRouteTable", "ec2:AssociateRouteTable", "ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress",
-			"ec2:AuthorizeSecurityGroupEgress", "ec2:RevokeSecurityGroupEgress", "ec2:CreateVpcEndpoint", "ec2:CreateFlowLogs", "ec2:DescribeFlowLogs", "ec2:RunInstances",
-			"iam:CreateRole", "iam:GetRole", "iam:PutRolePolicy", "iam:GetRolePolicy", "iam:PassRole", "iam:TagRole",
-			"iam:CreateInstanceProfile", "iam:GetInstanceProfile", "iam:AddRoleToInstanceProfile",
-			"logs:CreateLogGroup", "logs:PutRetentionPolicy", "logs:TagResource", "logs:DescribeLogGroups",
-			// And to take it back where it fails, or when the room is closed.
-			"ec2:DeleteVpc", "ec2:DeleteSubnet", "ec2:DeleteRouteTable", "ec2:DisassociateRouteTable", "ec2:DeleteSecurityGroup",
-			"ec2:RevokeSecurityGroupIngress", "ec2:DeleteVpcEndpoints", "ec2:DeleteFlowLogs", "ec2:TerminateInstances",
-			"ec2:DetachVolume", "ec2:DeleteVolume",
-			"iam:DeleteRole", "iam:DeleteRolePolicy", "iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile",
-			"ssm:GetParameters", "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext",
-		},
-		Example: "- id: cleanroom\n  action: cleanroom.launch\n  needs: [snapshots]\n  with:\n    snapshots: ${{ steps.snapshots.outputs.snapshots }}\n",
-		Timeout: 2 * time.Hour,
+		Permissions: permissions(),
+		Example:     "- id: cleanroom\n  action: cleanroom.launch\n  needs: [snapshots]\n  with:\n    snapshots: ${{ steps.snapshots.outputs.snapshots }}\n",
+		Timeout:     24 * time.Hour,
 	}
-}
-
-type inputs struct {
-	Snapshots    []string `json:"snapshots"`
-	InstanceType string   `json:"instance_type"`
 }
 
 // stackName is letters, digits and hyphens, 128 at most, and the step's own.
@@ -99,60 +72,47 @@ func stackName(req incident.Request) string {
 	return fmt.Sprintf("cordon-%.100s-%.8s", clean, req.Token)
 }
 
-func (a launch) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
-	var in inputs
+// begin decodes the inputs and finds whom to talk to.
+func (a launch) begin(ctx context.Context, req incident.Request) (in inputs, cfg aws.Config, err error) {
 	if err := req.Decode(&in); err != nil {
-		return incident.Proposal{}, err
+		return in, cfg, err
 	}
-	if n := len(in.Snapshots); n == 0 || n > len(devices) {
-		return incident.Proposal{}, fmt.Errorf("input snapshots: %d given, want 1 to %d", n, len(devices))
+	if err := in.check(); err != nil {
+		return in, cfg, err
 	}
-	cfg, err := a.configs(ctx, req.Target)
+	cfg, err = a.configs(ctx, req.Target)
+	return in, cfg, err
+}
+
+func (a launch) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
+	in, cfg, err := a.begin(ctx, req)
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	out, err := ec2.NewFromConfig(cfg).DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: in.Snapshots})
-	if err != nil {
-		return incident.Proposal{}, fmt.Errorf("snapshots: %w", err)
-	}
-	name := stackName(req)
-	p := incident.Proposal{
-		Impact: incident.Additive,
-		Changes: []incident.Change{{Resource: name, What: "stack", Before: "none",
-			After: "a network with no way out and an examination instance of type " + in.InstanceType}},
-		Notes:    []string{"costs run until the room is closed: cordon cleanroom close"},
-		Residual: residual(),
-	}
-	for _, id := range in.Snapshots {
-		i := slices.IndexFunc(out.Snapshots, func(s types.Snapshot) bool { return aws.ToString(s.SnapshotId) == id })
-		if i < 0 {
-			return incident.Proposal{}, fmt.Errorf("snapshot %s is not in %s of account %s", id, req.Target.Region, req.Target.Account)
-		}
-		p.Changes = append(p.Changes, incident.Change{Resource: name, What: "volume from " + id, Before: "none",
-			After: fmt.Sprintf("one of %d GiB, encrypted, attached", aws.ToInt32(out.Snapshots[i].VolumeSize))})
-	}
-	return p, nil
+	p := &planner{req: req, in: in, evidence: a.evidence, cfg: cfg, ec2: ec2.NewFromConfig(cfg)}
+	return p.plan(ctx)
 }
 
 // opening is a launch under way.
 type opening struct {
-	req    incident.Request
-	in     inputs
-	bucket string
-	cf     *cloudformation.Client
-	ec2    *ec2.Client
+	req      incident.Request
+	in       inputs
+	before   before
+	evidence Evidence
+	cfg      aws.Config
+	cf       *cloudformation.Client
+	ec2      *ec2.Client
 }
 
-func (a launch) Apply(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
-	var in inputs
-	if err := req.Decode(&in); err != nil {
-		return incident.Result{}, err
-	}
-	cfg, err := a.configs(ctx, req.Target)
+func (a launch) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
+	in, cfg, err := a.begin(ctx, req)
 	if err != nil {
 		return incident.Result{}, err
 	}
-	o := &opening{req: req, in: in, bucket: a.bucket, cf: cloudformation.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg)}
+	o := &opening{req: req, in: in, evidence: a.evidence, cfg: cfg, cf: cloudformation.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg)}
+	if err := json.Unmarshal(p.Before, &o.before); err != nil {
+		return incident.Result{}, fmt.Errorf("proposal of step %s: %w", req.Step, err)
+	}
 	room := incident.CleanRoom{
 		Event: Launching, Name: stackName(req), Account: req.Target.Account, Region: req.Target.Region,
 	}
@@ -164,29 +124,39 @@ func (a launch) Apply(ctx context.Context, req incident.Request, _ incident.Prop
 		return incident.Result{}, err
 	}
 	room.Event, room.Stack, room.Instance = Launched, aws.ToString(st.StackId), output(st, outInstance)
-	vols, err := o.volumes(ctx, output(st, outZone), room.Instance)
+	room.Instances = strings.Split(output(st, outInstances), ",")
+	vols, err := o.volumes(ctx, output(st, outZone), room.Instances)
 	if err != nil {
 		return incident.Result{}, err
 	}
-	room.Volumes = make(map[string]string)
-	for i, id := range vols {
-		room.Volumes[id] = in.Snapshots[i]
-		ev := evidence.CustodyEvent{
-			Item: "snapshot-" + in.Snapshots[i], Event: "attached",
-			Reason: "examination in clean room " + room.Name, Detail: "as volume " + id + " to instance " + room.Instance,
-		}
-		if err := recordOnce(ctx, req, incident.EntryCustody, ev); err != nil {
-			return incident.Result{}, err
-		}
-	}
-	if err := recordOnce(ctx, req, incident.EntryCleanRoom, room); err != nil {
+	if err := o.custody(ctx, &room, vols); err != nil {
 		return incident.Result{}, err
+	}
+	var ids []string
+	for _, v := range vols {
+		ids = append(ids, v.id)
 	}
 	applied, err := json.Marshal(room)
 	return incident.Result{
-		Outputs: map[string]any{"stack": room.Stack, "instance": room.Instance, "volumes": vols},
+		Outputs: map[string]any{"stack": room.Stack, "instance": room.Instance, "instances": room.Instances, "volumes": ids},
 		Applied: applied,
 	}, err
+}
+
+// custody records every attachment, and that the room is launched.
+func (o *opening) custody(ctx context.Context, room *incident.CleanRoom, vols []copied) error {
+	room.Volumes, room.Items = make(map[string]string), make(map[string]string)
+	for _, v := range vols {
+		room.Volumes[v.id], room.Items[v.id] = v.snapshot, v.item
+		ev := evidence.CustodyEvent{
+			Item: v.item, Event: "attached", Reason: "examination in clean room " + room.Name,
+			Detail: fmt.Sprintf("as volume %s to instance %s, device %s", v.id, v.instance, v.device),
+		}
+		if err := recordOnce(ctx, o.req, incident.EntryCustody, ev); err != nil {
+			return err
+		}
+	}
+	return recordOnce(ctx, o.req, incident.EntryCleanRoom, *room)
 }
 
 // recordOnce appends an entry unless an earlier try of the step has.
@@ -242,7 +212,12 @@ func (o *opening) stack(ctx context.Context) (cftypes.Stack, error) {
 	if err != nil {
 		return old, err
 	}
-	resources := int64(strings.Count(template, `"Type": "AWS::`)) - 1 // one is a parameter's type
+	body, err := Template(o.in.Instances)
+	if err != nil {
+		return old, err
+	}
+	// One is a parameter's type. Those whose condition does not hold are counted too.
+	resources := int64(strings.Count(body, `"Type":"AWS::`)) - 1
 	return s.created(ctx, func(done int) {
 		o.req.Progress(incident.Progress{Step: o.req.Step, What: "clean room " + s.name, Done: int64(done), Total: resources, Unit: "resources"})
 	})
@@ -253,13 +228,16 @@ func (o *opening) create(ctx context.Context, name, token string) error {
 	if err != nil {
 		return err
 	}
-	params := map[string]string{"CaseId": o.req.Case.ID, "InstanceType": o.in.InstanceType, "S3PrefixList": list}
-	if o.bucket != "" {
-		params["EvidenceBucket"] = o.bucket
+	body, err := Template(o.in.Instances)
+	if err != nil {
+		return err
 	}
+	params := maps.Clone(o.before.Parameters)
+	params["S3PrefixList"] = list
 	in := &cloudformation.CreateStackInput{
-		StackName: &name, TemplateBody: &template, ClientRequestToken: &token,
-		Capabilities: []cftypes.Capability{cftypes.CapabilityCapabilityIam},
+		StackName: &name, TemplateBody: &body, ClientRequestToken: &token,
+		// No role is given a name; whether a policy on a role counts as named, the reference does not say.
+		Capabilities: []cftypes.Capability{cftypes.CapabilityCapabilityNamedIam},
 	}
 	for _, k := range slices.Sorted(maps.Keys(params)) {
 		in.Parameters = append(in.Parameters, cftypes.Parameter{ParameterKey: aws.String(k), ParameterValue: aws.String(params[k])})

@@ -55,7 +55,7 @@ func TestTheTemplateIsJSONWithoutAWayOut(t *testing.T) {
 	var parsed struct {
 		Resources map[string]struct{ Type string }
 	}
-	if err := json.Unmarshal([]byte(template), &parsed); err != nil {
+	if err := json.Unmarshal(template, &parsed); err != nil {
 		t.Fatal(err)
 	}
 	for name, r := range parsed.Resources {

@@ -2,7 +2,6 @@ package cleanroom
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,9 +15,6 @@ import (
 	"github.com/cordon-ir/cordon/internal/incident"
 )
 
-//go:embed template.json
-var template string
-
 const (
 	// Interface endpoints take a few minutes each way.
 	stackPoll, stackLimit = 10 * time.Second, 30 * time.Minute
@@ -28,6 +24,8 @@ const (
 const (
 	outVpc           = "VpcId"
 	outInstance      = "InstanceId"
+	outInstances     = "InstanceIds"
+	outSession       = "SessionDocument"
 	outZone          = "AvailabilityZone"
 	outEndpointGroup = "EndpointGroupId"
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -68,7 +69,7 @@ func Status(ctx context.Context, cfg aws.Config, room incident.CleanRoom) (Repor
 	if err := r.volumes(ctx, client, room); err != nil {
 		return r, err
 	}
-	p := &proof{ec2: client, report: &r, endpointGroup: output(st, outEndpointGroup), filter: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{r.VPC}}}}
+	p := &proof{ec2: client, report: &r, endpointGroup: output(st, outEndpointGroup), instances: strings.Split(output(st, outInstances), ","), filter: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{r.VPC}}}}
 	return r, p.run(ctx)
 }
 
@@ -103,6 +104,7 @@ type proof struct {
 	ec2           *ec2.Client
 	report        *Report
 	endpointGroup string
+	instances     []string
 	filter        []types.Filter // the room's VPC
 }
 
@@ -220,7 +222,7 @@ func (p *proof) interfaces(ctx context.Context) (ways []incident.Exposure, err e
 		for _, a := range i.Ipv6Addresses {
 			ways = append(ways, incident.Exposure{Path: id, Reason: "it has the IPv6 address " + aws.ToString(a.Ipv6Address)})
 		}
-		ours := i.Attachment != nil && aws.ToString(i.Attachment.InstanceId) == p.report.Instance
+		ours := i.Attachment != nil && slices.Contains(p.instances, aws.ToString(i.Attachment.InstanceId))
 		if !ours && i.InterfaceType != types.NetworkInterfaceTypeVpcEndpoint {
 			ways = append(ways, incident.Exposure{Path: id, Reason: "an interface that is neither the instance's nor an endpoint's: " + aws.ToString(i.Description)})
 		}
@@ -305,7 +307,7 @@ func (p *proof) endpoints(ctx context.Context) (ways []incident.Exposure, err er
 	for _, e := range out.VpcEndpoints {
 		service := aws.ToString(e.ServiceName)
 		switch service[strings.LastIndex(service, ".")+1:] {
-		case "ssm", "ssmmessages", "ec2messages":
+		case "ssm", "ssmmessages", "kms", "logs", "ebs":
 		case "s3":
 			buckets, err := resources(aws.ToString(e.PolicyDocument))
 			if err != nil {

@@ -19,47 +19,105 @@ const (
 	snapshotPoll, snapshotLimit = 15 * time.Second, 24 * time.Hour
 )
 
-// volumes makes a volume of each snapshot in the instance's zone and attaches
-// it. Both can be asked for again: creation has a client token, and a volume that is
+// copied is a volume made for a room.
+type copied struct {
+	id, item, snapshot, instance, device string
+}
+
+// tagFor names, on a volume, the examination instance that it is for: each has its own
+// copies, and only the tag tells them apart before they are attached.
+const tagFor = "cordon:for"
+
+// volumes makes a volume of each snapshot for each instance, in its zone, and
+// attaches it. All can be asked for again: creation has a client token, and a volume that is
 // attached already is left as it is.
-func (o *opening) volumes(ctx context.Context, zone, instance string) ([]string, error) {
-	if err := o.completed(ctx); err != nil {
+func (o *opening) volumes(ctx context.Context, zone string, instances []string) ([]copied, error) {
+	var want []copied
+	var snapshots []string
+	for i, d := range o.before.Disks {
+		snapshot := d.Snapshot
+		if d.Image != nil {
+			var err error
+			if snapshot, err = o.restored(ctx, d); err != nil {
+				return nil, err
+			}
+		}
+		snapshots = append(snapshots, snapshot)
+		for _, instance := range instances {
+			want = append(want, copied{item: d.Item, snapshot: snapshot, instance: instance, device: "/dev/sd" + devices[i:i+1]})
+		}
+	}
+	if err := o.completed(ctx, snapshots); err != nil {
 		return nil, err
 	}
 	made, err := volumesOf(ctx, o.ec2, o.req.Token)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]string, len(o.in.Snapshots))
-	for i, snapshot := range o.in.Snapshots {
-		at := slices.IndexFunc(made, func(v types.Volume) bool { return aws.ToString(v.SnapshotId) == snapshot })
-		if at >= 0 {
-			ids[i] = aws.ToString(made[at].VolumeId)
-			continue
+	for i := range want {
+		if want[i].id, err = o.volume(ctx, zone, made, want[i], slices.Index(instances, want[i].instance)); err != nil {
+			return nil, fmt.Errorf("volume from %s: %w", want[i].snapshot, err)
 		}
-		out, err := o.ec2.CreateVolume(ctx, &ec2.CreateVolumeInput{
-			AvailabilityZone: &zone, SnapshotId: &snapshot, VolumeType: types.VolumeTypeGp3, Encrypted: aws.Bool(true),
-			ClientToken:       aws.String(o.req.Token[:min(32, len(o.req.Token))] + "-" + snapshot), // 64 characters at most
-			TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeVolume, Tags: o.tags()}},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("volume from %s: %w", snapshot, err)
-		}
-		ids[i] = aws.ToString(out.VolumeId)
 	}
-	for i, id := range ids {
-		if err := o.attach(ctx, id, instance, "/dev/sd"+devices[i:i+1]); err != nil {
+	for i, v := range want {
+		if err := o.name(ctx, v); err != nil {
 			return nil, err
 		}
-		o.req.Progress(incident.Progress{Step: o.req.Step, What: "volumes attached", Done: int64(i + 1), Total: int64(len(ids)), Unit: "volumes"})
+		if err := o.attach(ctx, v.id, v.instance, v.device); err != nil {
+			return nil, err
+		}
+		o.req.Progress(incident.Progress{Step: o.req.Step, What: "volumes attached", Done: int64(i + 1), Total: int64(len(want)), Unit: "volumes"})
 	}
-	return ids, nil
+	return want, nil
+}
+
+// volume finds the volume among those made already, or makes it.
+func (o *opening) volume(ctx context.Context, zone string, made []types.Volume, v copied, n int) (string, error) {
+	at := slices.IndexFunc(made, func(m types.Volume) bool {
+		return aws.ToString(m.SnapshotId) == v.snapshot && slices.ContainsFunc(m.Tags, func(t types.Tag) bool {
+			return aws.ToString(t.Key) == tagFor && aws.ToString(t.Value) == v.instance
+		})
+	})
+	if at >= 0 {
+		return aws.ToString(made[at].VolumeId), nil
+	}
+	in := &ec2.CreateVolumeInput{
+		AvailabilityZone: &zone, SnapshotId: &v.snapshot, VolumeType: types.VolumeTypeGp3, Encrypted: aws.Bool(true),
+		ClientToken: aws.String(fmt.Sprintf("%.32s-%s-%d", o.req.Token, v.snapshot, n)), // 64 characters at most
+		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeVolume, Tags: append(o.tags(),
+			types.Tag{Key: aws.String("Name"), Value: &v.item}, types.Tag{Key: aws.String(tagItem), Value: &v.item}, types.Tag{Key: aws.String(tagFor), Value: &v.instance},
+		)}},
+	}
+	if o.in.VolumeKey != "" {
+		in.KmsKeyId = &o.in.VolumeKey
+	}
+	out, err := o.ec2.CreateVolume(ctx, in)
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.VolumeId), nil
+}
+
+// tagItem names the evidence item: on the volume, and, with a colon and the volume's ID
+// after it, on the instance. The instance sees its own tags in its metadata, and nothing of the
+// volumes': by them examiner.sh tells which disk is which.
+const tagItem = "cordon:evidence"
+
+// name tells the instance what the volume is, before it can see it.
+func (o *opening) name(ctx context.Context, v copied) error {
+	_, err := o.ec2.CreateTags(ctx, &ec2.CreateTagsInput{
+		Resources: []string{v.instance}, Tags: []types.Tag{{Key: aws.String(tagItem + ":" + v.id), Value: &v.item}},
+	})
+	if err != nil {
+		return fmt.Errorf("naming %s on %s: %w", v.item, v.instance, err)
+	}
+	return nil
 }
 
 // completed waits until all snapshots are: no volume can be made of a pending one.
-func (o *opening) completed(ctx context.Context) error {
+func (o *opening) completed(ctx context.Context, snapshots []string) error {
 	return incident.Poll(ctx, o.req.Clock, snapshotPoll, snapshotLimit, "the snapshots' completion", func(ctx context.Context) (bool, error) {
-		out, err := o.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: o.in.Snapshots})
+		out, err := o.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: snapshots})
 		if err != nil {
 			return false, err
 		}
@@ -72,8 +130,8 @@ func (o *opening) completed(ctx context.Context) error {
 				done++
 			}
 		}
-		o.req.Progress(incident.Progress{Step: o.req.Step, What: "snapshots complete", Done: int64(done), Total: int64(len(o.in.Snapshots)), Unit: "snapshots"})
-		return done == len(o.in.Snapshots), nil
+		o.req.Progress(incident.Progress{Step: o.req.Step, What: "snapshots complete", Done: int64(done), Total: int64(len(snapshots)), Unit: "snapshots"})
+		return done == len(snapshots), nil
 	})
 }
 

@@ -91,6 +91,19 @@ func (r *Reader) Verify(ctx context.Context, progress func(blocks int64)) error 
 	return err
 }
 
+// Blocks reads every byte of the image and checks it as Verify does. sink gets each block
+// that holds data, in order, with its digest checked, and may keep it; whether
+// the image is whole is only known once Blocks returns nil.
+func (r *Reader) Blocks(ctx context.Context, sink func(Block) error) error {
+	_, err := r.read(ctx, r.image.SHA256 != "", nil, func(b Block) error {
+		if b.Raw == nil {
+			return nil
+		}
+		return sink(b)
+	})
+	return err
+}
+
 // Disk is where an image is restored to: a file.
 type Disk interface {
 	WriteAt(b []byte, offset int64) (int, error)

@@ -282,8 +282,18 @@ func (w *workspace) registry(a *access.Access) (incident.Registry, error) {
 	var actions []incident.Action
 	actions = append(actions, isolate.Actions(a.Config)...)
 	actions = append(actions, capture.Actions(a.Config, store)...)
-	actions = append(actions, cleanroom.Actions(a.Config, w.config.Evidence.Bucket)...)
+	actions = append(actions, cleanroom.Actions(a.Config, w.roomEvidence(store))...)
 	return incident.NewRegistry(actions...)
+}
+
+// roomEvidence is what clean rooms can reach of the evidence store.
+func (w *workspace) roomEvidence(store func(context.Context, incident.Target) (evidence.Store, error)) cleanroom.Evidence {
+	e := w.config.Evidence
+	all := cleanroom.Evidence{Bucket: e.Bucket, Prefix: e.Prefix, Region: e.Region, KMSKey: e.KMSKey}
+	if w.hasStore() {
+		all.Store = store
+	}
+	return all
 }
 
 // specs are those of every action there is; they need no account.

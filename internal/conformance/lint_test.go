@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cordon-ir/cordon/cleanroom"
 )
 
 // regions are the Regions that the templates are linted for: those whose
@@ -41,6 +43,7 @@ type explained struct {
 }
 
 var explainedInTemplates = []explained{
+	{"cleanroom/template.json", "I1022", "Fn::Sub would take the ${} of the script for its own variables"},
 	{"cleanroom/template.json", "I4010", "informational: it wants the architecture told again as metadata; the descriptions in the template tell it"},
 }
 
@@ -97,6 +100,23 @@ func shippedTemplates(t *testing.T) map[string][]byte {
 	return templates
 }
 
+// roomTemplate names the template of a clean room with n instances, as it is sent.
+func roomTemplate(n int) string { return fmt.Sprintf("the template of a room with %d", n) }
+
+// roomTemplates are what a clean room's stack is made from: template.json with the script in it.
+func roomTemplates(t *testing.T) map[string][]byte {
+	t.Helper()
+	all := make(map[string][]byte)
+	for _, n := range []int{1, 4} {
+		body, err := cleanroom.Template(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[roomTemplate(n)] = []byte(body)
+	}
+	return all
+}
+
 // cfnLint is what cfn-lint says of a template, its informational and
 // experimental rules included.
 func cfnLint(t *testing.T, name, path string) []finding {
@@ -133,6 +153,13 @@ func TestShippedTemplatesPassCfnLint(t *testing.T) {
 	var found []finding
 	for name := range templates {
 		found = append(found, cfnLint(t, name, filepath.Join("../..", name))...)
+	}
+	for _, body := range roomTemplates(t) {
+		path := filepath.Join(t.TempDir(), "template.json")
+		if err := os.WriteFile(path, body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, cfnLint(t, "cleanroom/template.json", path)...)
 	}
 	for _, p := range unexplained(found, explainedInTemplates) {
 		t.Error(p)

@@ -196,13 +196,16 @@ type CallCount struct {
 
 // CleanRoom is an event in a clean room's life.
 type CleanRoom struct {
-	Event    string            `json:"event"` // launching, launched, closing, closed
-	Stack    string            `json:"stack"` // ARN; empty while launching
-	Name     string            `json:"name"`
-	Account  string            `json:"account"`
-	Region   string            `json:"region"`
-	Instance string            `json:"instance,omitempty"`
-	Volumes  map[string]string `json:"volumes,omitempty"` // volume to the snapshot it was made from
+	Event    string `json:"event"` // launching, launched, closing, closed
+	Stack    string `json:"stack"` // ARN; empty while launching
+	Name     string `json:"name"`
+	Account  string `json:"account"`
+	Region   string `json:"region"`
+	Instance string `json:"instance,omitempty"`
+	// Instances are the examination instances, Instance the first of them. Each has its own copies.
+	Instances []string          `json:"instances,omitempty"`
+	Volumes   map[string]string `json:"volumes,omitempty"` // volume to the snapshot it was made from
+	Items     map[string]string `json:"items,omitempty"`   // volume to the evidence item that it is a copy of
 }
 
 // Note is an observation, or why a case was closed.

@@ -108,7 +108,7 @@ func (s *stack) declare(x *cfnScope) error {
 				continue
 			}
 		}
-		s.Resources = append(s.Resources, &stackResource{Logical: logical, Type: r.Type, Kept: strings.HasPrefix(r.DeletionPolicy, "Retain")})
+		s.Resources = append(s.Resources, &stackResource{Logical: logical, Type: r.Type, Kept: strings.HasPrefix(r.DeletionPolicy, "Retain"), KeptOnRollback: r.DeletionPolicy == "Retain"})
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func (t *cfnTemplate) acknowledged(given []types.Capability) error {
 		if need == "" {
 			need = types.CapabilityCapabilityIam
 		}
-		if r.Properties["RoleName"] != nil || r.Properties["InstanceProfileName"] != nil {
+		if r.Type == "AWS::IAM::Role" && r.Properties["RoleName"] != nil || r.Properties["InstanceProfileName"] != nil {
 			need = types.CapabilityCapabilityNamedIam
 		}
 	}

@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -17,6 +18,8 @@ func cfnIdentityType(name string) (cfnType, bool) {
 	switch name {
 	case "AWS::IAM::Role":
 		return cfnType{create: creating(cfnCreateRole), attributes: cfnRoleAttributes, remove: cfnRemoveRole}, true
+	case "AWS::IAM::RolePolicy":
+		return cfnType{create: creating(cfnPutRolePolicy), remove: cfnDeleteRolePolicy}, true
 	case "AWS::IAM::InstanceProfile":
 		return cfnType{create: creating(cfnCreateProfile), attributes: cfnProfileAttributes, remove: cfnRemoveProfile}, true
 	case "AWS::Logs::LogGroup":
@@ -109,6 +112,32 @@ func cfnRemoveRole(x *cfnWork) error {
 		}
 	}
 	_, err := callAs(x, "iam:DeleteRole", iamDeleteRole, &iam.DeleteRoleInput{RoleName: name})
+	return err
+}
+
+type cfnRolePolicy struct {
+	RoleName, PolicyName *string
+	PolicyDocument       any
+}
+
+// cfnRolePolicyID is the physical ID, "policy|role".
+const cfnRolePolicyID = "%s|%s"
+
+func cfnPutRolePolicy(x *cfnWork, p *cfnRolePolicy) error {
+	text, err := policyText(p.PolicyDocument)
+	if err != nil {
+		return err
+	}
+	_, err = callAs(x, "iam:PutRolePolicy", iamPutRolePolicy, &iam.PutRolePolicyInput{RoleName: p.RoleName, PolicyName: p.PolicyName, PolicyDocument: text})
+	if err == nil {
+		x.resource.Physical = fmt.Sprintf(cfnRolePolicyID, *p.PolicyName, *p.RoleName)
+	}
+	return err
+}
+
+func cfnDeleteRolePolicy(x *cfnWork) error {
+	policy, role, _ := strings.Cut(x.resource.Physical, "|")
+	_, err := callAs(x, "iam:DeleteRolePolicy", iamDeleteRolePolicy, &iam.DeleteRolePolicyInput{RoleName: &role, PolicyName: &policy})
 	return err
 }
 

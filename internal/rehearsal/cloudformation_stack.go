@@ -58,7 +58,9 @@ type stackResource struct {
 	Reason     string               `json:"reason,omitempty"`
 	Changed    time.Time            `json:"changed"`
 	Attributes map[string]any       `json:"attributes,omitempty"` // what Fn::GetAtt gives
-	Kept       bool                 `json:"kept,omitempty"`       // DeletionPolicy: Retain
+	Kept       bool                 `json:"kept,omitempty"`       // DeletionPolicy: Retain, RetainExceptOnCreate
+	// KeptOnRollback too: RetainExceptOnCreate is not ("DeletionPolicy attribute").
+	KeptOnRollback bool `json:"kept_on_rollback,omitempty"`
 }
 
 type stackEvent struct {
@@ -242,7 +244,7 @@ func (s *stack) remove(w *world) (changed bool) {
 			continue
 		}
 		changed = true
-		if r.Kept && s.Status == types.StackStatusDeleteInProgress {
+		if r.KeptOnRollback || r.Kept && s.Status == types.StackStatusDeleteInProgress {
 			s.enterResource(w, r, types.ResourceStatusDeleteSkipped, "")
 			continue
 		}

@@ -33,6 +33,9 @@ func cfnTypeOf(name string) (t cfnType, ok bool) {
 	if t, ok = cfnComputeType(name); ok {
 		return t, ok
 	}
+	if t, ok = cfnResolverType(name); ok {
+		return t, ok
+	}
 	return cfnIdentityType(name)
 }
 

@@ -55,6 +55,7 @@ func newOperations() operations {
 	ops.ssm()
 	ops.trail()
 	ops.logs()
+	ops.resolver()
 	return ops
 }
 
@@ -226,7 +227,7 @@ func codesOf(service string) refusals {
 		return refusals{"ExpiredToken", "AccessDenied", "SlowDown"}
 	case "ebs":
 		return refusals{"ExpiredTokenException", "AccessDeniedException", "RequestThrottledException"}
-	case "kms", "ssm", "cloudtrail", "logs":
+	case "kms", "ssm", "cloudtrail", "logs", "route53resolver":
 		return refusals{"ExpiredTokenException", "AccessDeniedException", "ThrottlingException"}
 	default: // those of the query protocol
 		return refusals{"ExpiredToken", "AccessDenied", "Throttling"}

@@ -13,7 +13,8 @@ import (
 // ssmState is what Systems Manager keeps of its own. Which instances it manages
 // follows from them.
 type ssmState struct {
-	Commands []*runCommand `json:"commands,omitempty"` // oldest first
+	Commands  []*runCommand        `json:"commands,omitempty"` // oldest first
+	Documents map[string]*document `json:"documents,omitempty"`
 }
 
 func (ops operations) ssm() {
@@ -24,6 +25,10 @@ func (ops operations) ssm() {
 	on(ops, ssmGetCommandInvocation)
 	on(ops, ssmListCommands)
 	on(ops, ssmCancelCommand)
+	on(ops, ssmCreateDocument)
+	on(ops, ssmDescribeDocument)
+	on(ops, ssmGetDocument)
+	on(ops, ssmDeleteDocument)
 }
 
 var publicImage = regexp.MustCompile(`^/aws/service/ami-amazon-linux-latest/al2023-ami(-minimal)?-kernel-(default|6\.1)-(x86_64|arm64)$`)

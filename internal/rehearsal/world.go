@@ -43,6 +43,7 @@ type world struct {
 	Trail          trailState          `json:"trail"`
 	Logs           logsState           `json:"logs"`  // CloudWatch Logs
 	Flows          flowState           `json:"flows"` // what the flow logs recorded
+	Resolver       resolverState       `json:"resolver"`
 
 	blobs blobs
 }

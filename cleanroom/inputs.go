@@ -1,0 +1,244 @@
+package cleanroom
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/cordon-ir/cordon/internal/evidence"
+	"github.com/cordon-ir/cordon/internal/incident"
+)
+
+// inputFields are the action's inputs.
+func inputFields() []incident.Field {
+	return []incident.Field{
+		{Name: "snapshots", Type: incident.Strings, Required: true, Description: "the captured snapshots, at most 11; one that is gone is restored from its exported image"},
+		{Name: "instance_type", Type: incident.String, Default: "t3.large", Description: "of the examination instances"},
+		{Name: "instances", Type: incident.Integer, Default: int64(1), Description: "how many examination instances, 1 to 4; each gets its own copies"},
+		{Name: "image", Type: incident.String, Default: "", Description: "a prepared AMI, or the name of a Systems Manager parameter that names one; empty is the newest Amazon Linux 2023"},
+		{Name: "toolkit", Type: incident.String, Default: "", Description: "SHA-256 of the manifest of a toolkit in the evidence bucket: docs/clean-room.md; empty for none"},
+		{Name: "volume_key", Type: incident.String, Default: "", Description: "ARN of the KMS key for the room's volumes; empty is the account's default key"},
+		{Name: "zone", Type: incident.String, Default: "", Description: "Availability Zone; empty leaves it to EC2"},
+	}
+}
+
+type inputs struct {
+	Snapshots    []string `json:"snapshots"`
+	InstanceType string   `json:"instance_type"`
+	Instances    int      `json:"instances"`
+	Image        string   `json:"image"`
+	Toolkit      string   `json:"toolkit"`
+	VolumeKey    string   `json:"volume_key"`
+	Zone         string   `json:"zone"`
+}
+
+var (
+	digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	keyARN = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$`)
+	// inText is what can't stand in a policy or the script of a room: the template refuses it too.
+	inText = "$*?\"'\\ \t\n"
+)
+
+func (in inputs) check() error {
+	var problems []error
+	if n := len(in.Snapshots); n == 0 || n > len(devices) {
+		problems = append(problems, fmt.Errorf("input snapshots: %d given, want 1 to %d", n, len(devices)))
+	}
+	if in.Instances < 1 || in.Instances > maxInstances {
+		problems = append(problems, fmt.Errorf("input instances: %d is not 1 to %d", in.Instances, maxInstances))
+	}
+	if in.Toolkit != "" && !digest.MatchString(in.Toolkit) {
+		problems = append(problems, fmt.Errorf("input toolkit: %q is not 64 hexadecimal digits, as cordon cleanroom toolkit prints them", in.Toolkit))
+	}
+	if in.VolumeKey != "" && !keyARN.MatchString(in.VolumeKey) {
+		problems = append(problems, fmt.Errorf("input volume_key: %q is not the ARN of a KMS key", in.VolumeKey))
+	}
+	return errors.Join(problems...)
+}
+
+// before is what Apply builds on, as it was approved.
+type before struct {
+	Parameters map[string]string `json:"parameters"` // of the stack, but for what only AWS decides when it is made
+	Disks      []disk            `json:"disks"`
+}
+
+// disk is what each examination instance gets a copy of.
+type disk struct {
+	Item     string `json:"item"` // of evidence
+	Snapshot string `json:"snapshot"`
+	GiB      int32  `json:"gib"`
+	// Image is the index of the exported image to restore where the snapshot is gone.
+	Image *evidence.Ref `json:"image,omitempty"`
+}
+
+// planner reads what a launch depends on.
+type planner struct {
+	req      incident.Request
+	in       inputs
+	evidence Evidence
+	cfg      aws.Config
+	ec2      *ec2.Client
+}
+
+// parameters of the stack. Several problems are reported together.
+func (p *planner) parameters(ctx context.Context) (map[string]string, []string, error) {
+	var notes []string
+	room := stackName(p.req)
+	params := map[string]string{"CaseId": p.req.Case.ID, "InstanceType": p.in.InstanceType, "Toolkit": p.in.Toolkit, "VolumeKey": p.in.VolumeKey, "Zone": p.in.Zone}
+	params["CasePrefix"] = p.evidence.key(evidence.Folder(p.req.Case))
+	params["RoomPrefix"] = p.evidence.key(folder(p.req.Case, room))
+	params["ToolkitPrefix"] = p.evidence.key(toolkits)
+	if strings.ContainsAny(params["CasePrefix"], inText) {
+		return nil, nil, fmt.Errorf("the case's keys in the evidence bucket begin with %q, which can't stand in a policy", params["CasePrefix"])
+	}
+	bucket, ok := p.evidence.reach(p.req.Target.Region)
+	switch {
+	case ok:
+		params["EvidenceBucket"] = bucket
+		key, err := p.evidenceKey(ctx, bucket)
+		if err != nil {
+			return nil, nil, err
+		}
+		params["EvidenceKey"] = key
+	case p.in.Toolkit != "":
+		return nil, nil, fmt.Errorf("input toolkit: the room has no evidence bucket to fetch it from: in %s none can be reached", p.req.Target.Region)
+	case p.evidence.Bucket != "":
+		notes = append(notes, fmt.Sprintf("the evidence bucket is in %s and the room in %s: the room can't reach it", p.evidence.Region, p.req.Target.Region))
+	default:
+		notes = append(notes, "no evidence bucket is configured: sessions are logged in CloudWatch Logs alone, and findings have no place to go")
+	}
+	image, err := p.image(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	maps.Copy(params, image)
+	maps.DeleteFunc(params, func(_, v string) bool { return v == "" })
+	return params, notes, nil
+}
+
+// evidenceKey is the customer's key that the bucket's objects are encrypted with; empty for a key
+// of S3's own, which whoever may read the object may use.
+func (p *planner) evidenceKey(ctx context.Context, bucket string) (string, error) {
+	id := p.evidence.KMSKey
+	if id == "" {
+		out, err := s3.NewFromConfig(p.cfg).GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})
+		if err != nil {
+			return "", fmt.Errorf("encryption of bucket %s: %w", bucket, err)
+		}
+		for _, r := range out.ServerSideEncryptionConfiguration.Rules {
+			if d := r.ApplyServerSideEncryptionByDefault; d != nil {
+				id = aws.ToString(d.KMSMasterKeyID)
+			}
+		}
+	}
+	if id == "" {
+		return "", nil
+	}
+	out, err := kms.NewFromConfig(p.cfg).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
+	if err != nil {
+		return "", fmt.Errorf("the key of bucket %s, %s: %w", bucket, id, err)
+	}
+	if out.KeyMetadata.KeyManager == kmstypes.KeyManagerTypeAws {
+		return "", nil
+	}
+	return aws.ToString(out.KeyMetadata.Arn), nil
+}
+
+// image says which image the instances start from: one that fits the type's processor.
+func (p *planner) image(ctx context.Context) (map[string]string, error) {
+	switch {
+	case strings.HasPrefix(p.in.Image, "ami-"):
+		return map[string]string{"ImageId": p.in.Image}, nil
+	case p.in.Image != "":
+		return map[string]string{"ImageParameter": p.in.Image}, nil
+	}
+	out, err := p.ec2.DescribeInstanceTypes(ctx, &ec2.DescribeInstanceTypesInput{InstanceTypes: []types.InstanceType{types.InstanceType(p.in.InstanceType)}})
+	if errorCode(err) == "InvalidInstanceType" {
+		return nil, fmt.Errorf("input instance_type: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("instance type %s: %w", p.in.InstanceType, err)
+	}
+	for _, t := range out.InstanceTypes {
+		if t.ProcessorInfo != nil && slices.Contains(t.ProcessorInfo.SupportedArchitectures, types.ArchitectureTypeArm64) {
+			return map[string]string{"ImageParameter": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"}, nil
+		}
+	}
+	return nil, nil // the template's default
+}
+
+// disks finds the snapshots, and for those that are gone their exported images.
+func (p *planner) disks(ctx context.Context) ([]disk, error) {
+	// By filter: naming an ID that is gone would fail for all.
+	out, err := p.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{Filters: []types.Filter{{Name: aws.String("snapshot-id"), Values: p.in.Snapshots}}})
+	if err != nil {
+		return nil, fmt.Errorf("snapshots: %w", err)
+	}
+	var disks []disk
+	var problems []error
+	for _, id := range p.in.Snapshots {
+		i := slices.IndexFunc(out.Snapshots, func(s types.Snapshot) bool { return aws.ToString(s.SnapshotId) == id })
+		if i >= 0 {
+			disks = append(disks, disk{Item: "snapshot-" + id, Snapshot: id, GiB: aws.ToInt32(out.Snapshots[i].VolumeSize)})
+			continue
+		}
+		d, err := p.exported(ctx, id)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("snapshot %s is not in %s of account %s, %w", id, p.req.Target.Region, p.req.Target.Account, err))
+			continue
+		}
+		disks = append(disks, d)
+	}
+	return disks, errors.Join(problems...)
+}
+
+// plan is the proposal of a launch.
+func (p *planner) plan(ctx context.Context) (incident.Proposal, error) {
+	params, notes, err := p.parameters(ctx)
+	if err != nil {
+		return incident.Proposal{}, err
+	}
+	disks, err := p.disks(ctx)
+	if err != nil {
+		return incident.Proposal{}, err
+	}
+	name := stackName(p.req)
+	after := "a network with no way out and an examination instance of type " + p.in.InstanceType
+	each := ""
+	if n := p.in.Instances; n > 1 {
+		after = "a network with no way out and " + strconv.Itoa(n) + " examination instances of type " + p.in.InstanceType
+		each = " to each instance"
+	}
+	if p.in.Toolkit != "" {
+		after += ", with toolkit " + p.in.Toolkit
+	}
+	proposal := incident.Proposal{
+		Impact:   incident.Additive,
+		Changes:  []incident.Change{{Resource: name, What: "stack", Before: "none", After: after}},
+		Notes:    append([]string{"costs run until the room is closed: cordon cleanroom close"}, notes...),
+		Residual: residual(),
+	}
+	for _, d := range disks {
+		what := "volume from " + d.Snapshot
+		if d.Image != nil {
+			what = "volume from " + d.Item + ", whose snapshot " + d.Snapshot + " is gone"
+		}
+		proposal.Changes = append(proposal.Changes, incident.Change{Resource: name, What: what, Before: "none",
+			After: fmt.Sprintf("one of %d GiB, encrypted, attached%s", d.GiB, each)})
+	}
+	proposal.Before, err = json.Marshal(before{Parameters: params, Disks: disks})
+	return proposal, err
+}
