@@ -150,7 +150,7 @@ func (a *autoscalingGroup) Plan(ctx context.Context, req incident.Request) (inci
 			return p, err
 		}
 		if approved == nil && len(p.Changes) > 0 { // otherwise it was told before it was approved
-			p.Notes = append(p.Notes, a.survey(ctx, s.cfg, req.Clock.Now(), g, strategy).without(s.inst)...)
+			p.Notes = append(p.Notes, a.survey(ctx, s.cfg, req.Clock.Now(), g, strategy).Without(s.inst)...)
 		}
 	}
 	if approved != nil && approved.Group == before.Group {

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/isolate/serving"
 )
 
 // canned is a configuration whose operations answer from a list: for what the
@@ -73,7 +74,7 @@ func TestEveryTargetOfTheInstanceIsFound(t *testing.T) {
 				group("ipv6", "ip", "vpc-1"), group("leaving", "instance", "vpc-1"), group("elsewhere", "ip", "vpc-9"), group("second", "ip", "vpc-2"),
 			}}
 		case *elbv2.DescribeTargetHealthInput:
-			return &elbv2.DescribeTargetHealthOutput{TargetHealthDescriptions: targets[targetGroupName(*in.TargetGroupArn)]}
+			return &elbv2.DescribeTargetHealthOutput{TargetHealthDescriptions: targets[serving.TargetGroupName(*in.TargetGroupArn)]}
 		case *elb.DescribeLoadBalancersInput:
 			return &elb.DescribeLoadBalancersOutput{}
 		}

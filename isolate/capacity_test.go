@@ -134,7 +134,7 @@ func TestWhatAGroupLaunchesFromIsChecked(t *testing.T) {
 		AutoScalingGroupName: aws.String("web"), VPCZoneIdentifier: aws.String("subnet-a,subnet-b"), WarmPoolConfiguration: &astypes.WarmPoolConfiguration{},
 		LaunchTemplate: &astypes.LaunchTemplateSpecification{LaunchTemplateId: aws.String("lt-1"), LaunchTemplateName: aws.String("web")},
 	}
-	notes := a.survey(context.Background(), cfg, time.Unix(0, 0), g, strategyReplace).without(ec2types.Instance{})
+	notes := a.survey(context.Background(), cfg, time.Unix(0, 0), g, strategyReplace).Without(ec2types.Instance{})
 	s.says(strings.Join(notes, "\n"), "warm pool", "instance refresh of group web is InProgress", "subnet subnet-a in a has no free address",
 		"image ami-1 of the launch template is disabled", "m1.small is not offered in b", "security group sg-gone", "key pair lost")
 }

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/isolate/serving"
 )
 
 // loadBalancers takes the instance out of every load balancer's targets. VPC
@@ -85,7 +85,7 @@ func (r registration) balancer() string {
 	if r.Classic != "" {
 		return "classic load balancer " + r.Classic
 	}
-	return "target group " + targetGroupName(r.TargetGroup)
+	return "target group " + serving.TargetGroupName(r.TargetGroup)
 }
 
 // entry names the target.
@@ -98,15 +98,6 @@ func (r registration) entry() string {
 
 func (r registration) String() string { return r.entry() + " with " + r.balancer() }
 
-// targetGroupName is the name inside arn:…:targetgroup/NAME/ID.
-func targetGroupName(arn string) string {
-	if parts := strings.Split(arn, "/"); len(parts) == 3 {
-		return parts[1]
-	}
-	return arn
-}
-
-// same reports whether both are the same entry, whatever the zone AWS detects.
 func (r registration) same(o registration) bool {
 	return r.TargetGroup == o.TargetGroup && r.Classic == o.Classic && r.Target == o.Target && r.Port == o.Port
 }
@@ -170,7 +161,7 @@ func (a *loadBalancers) Plan(ctx context.Context, req incident.Request) (inciden
 	}
 	p := incident.Proposal{Changes: []incident.Change{}, Notes: found.notes}
 	for _, pool := range found.pools {
-		p.Notes = append(p.Notes, pool.without(b.inst))
+		p.Notes = append(p.Notes, pool.Without(b.inst))
 	}
 	for _, r := range before.Registrations {
 		p.Changes = append(p.Changes, incident.Change{Resource: r.balancer(), What: "registration of " + r.entry(), Before: "registered", After: "deregistered"})
@@ -204,7 +195,7 @@ func (a *loadBalancers) Apply(ctx context.Context, req incident.Request, p incid
 		if err != nil {
 			return incident.Result{}, err
 		}
-		if now != registered {
+		if now != serving.Registered {
 			continue
 		}
 		if err := b.deregister(ctx, r); err != nil {
@@ -228,7 +219,7 @@ func (b *balanced) drain(ctx context.Context, req incident.Request, all []regist
 			if err != nil {
 				return false, err
 			}
-			if now == registered || now == draining {
+			if now == serving.Registered || now == serving.Draining {
 				left++
 			}
 		}
@@ -266,7 +257,7 @@ func (a *loadBalancers) Verify(ctx context.Context, req incident.Request, p inci
 			if err != nil {
 				return v, err
 			}
-			if now == draining {
+			if now == serving.Draining {
 				v.Observed = append(v.Observed, "draining: "+r.String())
 				v.Residual = append(v.Residual, incident.Exposure{Path: r.String(), Reason: "open connections are kept until draining ends (0–3600 s, by default 300 s)"})
 			}
@@ -302,13 +293,13 @@ func (a *loadBalancers) planRevert(ctx context.Context, req incident.Request) (i
 		if err != nil {
 			return p, nil, nil, err
 		}
-		if now == gone {
+		if now == serving.Gone {
 			return p, nil, nil, incident.WithHint(fmt.Errorf("register %s again: there is no such load balancer or target group any more", r),
 				"make it again under the same name and ARN, or register the instance by hand where it serves now, and leave this step out of the release")
 		}
 		d := incident.Drift{Resource: r.balancer(), What: "registration of " + r.entry(), Before: "registered", Set: "deregistered", Now: "deregistered"}
 		switch {
-		case now == registered:
+		case now == serving.Registered:
 			d.Now = d.Before
 		case !b.ours(r):
 			d.Now = "no address of this instance any more"
@@ -328,7 +319,7 @@ func (a *loadBalancers) planRevert(ctx context.Context, req incident.Request) (i
 // ours reports whether the target is still the instance: an address can have
 // moved to another host.
 func (b *balanced) ours(r registration) bool {
-	here, elsewhere := owns(b.inst, "", r.Target)
+	here, elsewhere := serving.Owns(b.inst, "", r.Target)
 	return here || elsewhere || r.Target == *b.inst.InstanceId
 }
 
@@ -347,7 +338,7 @@ func (a *loadBalancers) Revert(ctx context.Context, req incident.Request, _ inci
 	for _, r := range missing {
 		err := incident.Poll(ctx, req.Clock, pause, lag, r.String()+" to be registered", func(ctx context.Context) (bool, error) {
 			now, err := b.state(ctx, r)
-			return now == registered, err
+			return now == serving.Registered, err
 		})
 		if err != nil {
 			return incident.Result{}, err

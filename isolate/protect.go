@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/isolate/serving"
 )
 
 // protect keeps the instance and its volumes from being destroyed, by
@@ -186,7 +187,7 @@ func (g *guarded) volumes(context.Context) (r reading, _ error) {
 // replacement is launched from.
 func (g *guarded) image(ctx context.Context, account string) (reading, error) {
 	id := aws.ToString(g.inst.ImageId)
-	found, err := findImage(ctx, g.ec2, id)
+	found, err := serving.FindImage(ctx, g.ec2, id)
 	switch {
 	case err != nil:
 		return reading{}, err
@@ -198,21 +199,6 @@ func (g *guarded) image(ctx context.Context, account string) (reading, error) {
 	// The value also says whether there is a cooldown ("Protect an AMI from deregistration").
 	on := strings.HasPrefix(aws.ToString(found.DeregistrationProtection), "enabled")
 	return reading{guards: []guard{{Kind: guardImage, ID: id, Value: strconv.FormatBool(on)}}}, nil
-}
-
-// findImage returns an image; nil where there is none, or none for this account.
-func findImage(ctx context.Context, client *ec2.Client, id string) (*ec2types.Image, error) {
-	out, err := client.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
-	if hasCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed") {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", id, err)
-	}
-	if len(out.Images) == 0 {
-		return nil, nil
-	}
-	return &out.Images[0], nil
 }
 
 // scaleIn reads the protection that the instance's Auto Scaling group gives.

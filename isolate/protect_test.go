@@ -6,11 +6,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/cordon-ir/cordon/isolate/serving"
 )
 
 func (s *site) imageProtection() string {
 	s.t.Helper()
-	found := must[*ec2types.Image](s.t)(findImage(s.ctx, s.ec2(), *s.instance().ImageId))
+	found := must[*ec2types.Image](s.t)(serving.FindImage(s.ctx, s.ec2(), *s.instance().ImageId))
 	return *found.DeregistrationProtection
 }
 
