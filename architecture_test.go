@@ -55,7 +55,7 @@ var house = map[string]room{
 	"cleanroom":                   {may: []string{"internal/incident", "internal/evidence", "capture/diskimage", "cleanroom/proof"}, banned: actions},
 	"cleanroom/proof":             {banned: actions},
 	"internal/triage":             {may: nil, banned: map[string]string{aws: "whoever shows a result reads it back from its JSON, without AWS"}},
-	"internal/triage/survey":      {may: []string{"internal/incident", "internal/triage", "isolate/serving"}, banned: actions},
+	"internal/triage/survey":      {may: []string{"internal/incident", "internal/triage", "isolate/reach", "isolate/serving"}, banned: actions},
 	"internal/access":             {may: []string{"internal/incident", "internal/evidence", "internal/quota"}},
 	"internal/quota":              {may: nil, banned: map[string]string{"github.com/": coreIsPure, "golang.org/": coreIsPure, "go.": coreIsPure}},
 	"internal/vault":              {may: []string{"internal/incident", "internal/evidence"}},
