@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -201,6 +202,16 @@ func restored(t fataler, store evidence.Store, ref evidence.Ref, want []byte) {
 	}
 	if err := r.Verify(context.Background(), nil); err != nil {
 		t.Fatal(err)
+	}
+	var used int64
+	for block := range slices.Chunk(want, evidence.BlockBytes) {
+		if slices.ContainsFunc(block, func(b byte) bool { return b != 0 }) {
+			used += evidence.BlockBytes
+		}
+	}
+	// A full image counts blocks of zeros that the snapshot lists, too.
+	if n, err := r.Allocated(context.Background()); err != nil || n < used || n > int64(len(want)) || r.Base() != nil && n != used {
+		t.Fatal(n, "bytes are allocated,", used, "are not zeros:", err)
 	}
 }
 

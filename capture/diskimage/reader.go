@@ -110,6 +110,24 @@ type Disk interface {
 	Truncate(size int64) error
 }
 
+// Allocated is how many bytes of the raw disk are no holes: the most that Restore writes. Of an
+// image of changes the block lists are read, its base's too.
+func (r *Reader) Allocated(ctx context.Context) (int64, error) {
+	if r.base == nil {
+		return r.image.Blocks * blockBytes, nil
+	}
+	var n int64
+	for b, err := range r.blocks(ctx, false) {
+		if err != nil {
+			return 0, err
+		}
+		if b.Sum != evidence.ZeroBlock() {
+			n++
+		}
+	}
+	return n * blockBytes, nil
+}
+
 // holeBytes is the smallest stretch of zeros that Restore leaves out: file systems
 // keep holes in blocks of 4 KiB and more.
 const holeBytes = 64 << 10

@@ -1,25 +1,14 @@
 package cli
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/cordon-ir/cordon/capture/diskimage"
 	"github.com/cordon-ir/cordon/internal/evidence"
-	"github.com/cordon-ir/cordon/internal/incident"
 )
 
 func newEvidence(g *globals) *cobra.Command {
@@ -70,139 +59,4 @@ func retention(i evidence.Item) string {
 		return "not locked"
 	}
 	return i.RetainUntil.Format(time.RFC3339) + " " + strings.ToLower(i.Mode)
-}
-
-func newEvidenceFetch(g *globals) *cobra.Command {
-	var caseID, out string
-	cmd := &cobra.Command{
-		Use: "fetch --case ID ITEM --out FILE", Short: "Fetch an item's bytes and check them; a disk image is unpacked, with holes for zeros",
-		Args: exactArgs("ITEM"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if out == "" {
-				return usagef("--out is missing: where to?")
-			}
-			return g.withItem(cmd.Context(), caseID, args[0], func(ctx context.Context, h *heldItem) error { return h.fetch(ctx, out) })
-		},
-	}
-	addCaseFlag(cmd, &caseID)
-	cmd.Flags().StringVar(&out, "out", "", "a new file (required)")
-	return cmd
-}
-
-func (h *heldItem) fetch(ctx context.Context, out string) error {
-	content, err := fetch(ctx, h.store, h.item, out, newMeter(h.w.g, h.w.clock, "fetching "+h.item.ID).show)
-	if err != nil {
-		return fmt.Errorf("item %s: %w", h.item.ID, err)
-	}
-	event := evidence.CustodyEvent{Event: evidence.EventFetched, Detail: "to " + out + ", digests checked, sha256 " + content}
-	if err := h.custody(ctx, event); err != nil {
-		return err
-	}
-	g := h.w.g
-	if g.output == "json" {
-		return g.printJSON(h.item)
-	}
-	_, err = fmt.Fprintf(g.out, "%s%s is in %s, sha256 %s\n", banner(h.r.state.Case.Rehearsal), h.item.ID, out, content)
-	return err
-}
-
-// fetch writes the item's content to a new file, checks it and returns its SHA-256. A
-// file that fails the check, or does not fit, is removed.
-func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string, progress func(done, total int64)) (sha string, err error) {
-	if item.Kind == evidence.KindDiskImage {
-		// Its indexes are read and checked before there is a file.
-		image, err := diskimage.Open(ctx, s, evidence.Ref{Key: item.Key, Version: item.Version, SHA256: item.SHA256, Bytes: item.Bytes})
-		if err != nil {
-			return "", err
-		}
-		total := image.Image().Blocks * evidence.BlockBytes
-		return newFile(out, func(f *os.File) (string, error) {
-			return image.Restore(ctx, f, func(blocks int64) { progress(min(blocks*evidence.BlockBytes, total), total) })
-		})
-	}
-	stored, err := s.Get(ctx, item.Key, item.Version)
-	if err != nil {
-		return "", err
-	}
-	defer stored.Close()
-	return newFile(out, func(f *os.File) (string, error) {
-		sum := sha256.New()
-		if err := writeSparse(f, sum, stored); err != nil {
-			return "", err
-		}
-		sha := hex.EncodeToString(sum.Sum(nil))
-		if sha != item.SHA256 {
-			return "", fmt.Errorf("%w: the stored object is %s, not %s", evidence.ErrDigest, sha, item.SHA256)
-		}
-		return sha, nil
-	})
-}
-
-// newFile makes a file, which must not be there yet. It has its name once it is
-// whole and on disk: a process that dies leaves OUT.*.partial.
-func newFile(out string, write func(*os.File) (sha string, err error)) (sha string, err error) {
-	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
-		return "", &usageError{fmt.Errorf("%s is there already: %w", out, errors.Join(err, fs.ErrExist))}
-	}
-	f, err := os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".*.partial") // mode 0600
-	if err != nil {
-		return "", &usageError{err}
-	}
-	sha, err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = name(f.Name(), out)
-	}
-	if err == nil {
-		return sha, nil
-	}
-	if errors.Is(err, syscall.ENOSPC) {
-		err = incident.WithHint(fmt.Errorf("the disk of %s is full: %w", out, err), "fetch to a disk with more room; nothing was kept")
-	}
-	if rerr := os.Remove(f.Name()); !errors.Is(rerr, fs.ErrNotExist) {
-		err = errors.Join(err, rerr)
-	}
-	return "", fmt.Errorf("writing %s: %w", out, err)
-}
-
-// name gives a finished file its name, never that of another: a link does not replace
-// what is there. The file systems of many external disks know no links; there the name is claimed first.
-func name(partial, out string) error {
-	err := os.Link(partial, out)
-	if err == nil {
-		return os.Remove(partial)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Rename(partial, out))
-}
-
-// writeSparse copies r to f and sum, leaving holes in f where r yields blocks of zeros.
-func writeSparse(f *os.File, sum io.Writer, r io.Reader) error {
-	r = io.TeeReader(r, sum)
-	const block = 64 << 10
-	buf, zeros := make([]byte, block), make([]byte, block)
-	var size int64
-	for {
-		n, err := io.ReadFull(r, buf)
-		if n > 0 && string(buf[:n]) != string(zeros[:n]) {
-			if _, err := f.WriteAt(buf[:n], size); err != nil {
-				return err
-			}
-		}
-		size += int64(n)
-		switch {
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			return f.Truncate(size)
-		case err != nil:
-			return err
-		}
-	}
 }
