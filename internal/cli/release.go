@@ -18,6 +18,7 @@ type releaseOptions struct {
 	digest string
 	force  bool
 	wait   bool
+	plan   bool
 }
 
 func newRelease(g *globals) *cobra.Command {
@@ -30,15 +31,62 @@ then credentials, load balancers, the Auto Scaling group, protection. Where some
 has changed it since, it shows the difference and refuses, unless --force. Evidence stays.
 Releasing twice changes nothing.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runRelease(cmd.Context(), g, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.plan {
+				return planRelease(cmd.Context(), g, o)
+			}
+			return runRelease(cmd.Context(), g, o)
+		},
 	}
 	f := cmd.Flags()
 	addCaseFlag(cmd, &o.caseID)
 	o.selection.addFlags(cmd, "only this instance (default: every one of the case)")
 	f.StringVar(&o.digest, "digest", "", "approve exactly the plan with this digest")
 	addWaitFlag(cmd, &o.wait)
+	f.BoolVar(&o.plan, "plan", false, "show what would be put back, and what was changed since; reads only")
 	f.BoolVar(&o.force, "force", false, "put the before-state back even where someone else changed it since")
 	return cmd
+}
+
+// planRelease shows the plan, also that of a release which would be refused.
+func planRelease(ctx context.Context, g *globals, o releaseOptions) error {
+	w, err := g.open()
+	if err != nil {
+		return err
+	}
+	r, err := w.read(ctx, o.caseID)
+	if err != nil {
+		return err
+	}
+	plan, _, err := w.releasePlan(ctx, r, nil, o)
+	if plan.Case == "" {
+		return err
+	}
+	if g.output == "json" {
+		return errors.Join(g.printJSON(plan), err)
+	}
+	if err == nil {
+		printPlan(g, plan, r.state.Case.Rehearsal)
+	}
+	return err
+}
+
+// releasePlan reads what is in effect on the targets and plans to undo it.
+func (w *workspace) releasePlan(ctx context.Context, r *record, j incident.Appender, o releaseOptions) (incident.Plan, *engine, error) {
+	named, err := o.named(w.g.in)
+	if err != nil {
+		return incident.Plan{}, nil, err
+	}
+	targets, err := r.targets(named)
+	if err != nil {
+		return incident.Plan{}, nil, err
+	}
+	e, err := w.engine(j, r.state.Case)
+	if err != nil {
+		return incident.Plan{}, nil, err
+	}
+	plan, err := incident.Planner{Registry: e.registry, Clock: w.clock}.Release(ctx, r.state, targets, o.force)
+	return plan, e, err
 }
 
 func runRelease(ctx context.Context, g *globals, o releaseOptions) error {
@@ -58,19 +106,10 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 	if err != nil {
 		return err
 	}
-	named, err := o.named(w.g.in)
-	if err != nil {
+	plan, e, err := w.releasePlan(ctx, r, w.appender(j), o)
+	if err != nil && e == nil {
 		return err
 	}
-	targets, err := r.targets(named)
-	if err != nil {
-		return err
-	}
-	e, err := w.engine(w.appender(j), j.Case())
-	if err != nil {
-		return err
-	}
-	plan, err := incident.Planner{Registry: e.registry, Clock: w.clock}.Release(ctx, r.state, targets, o.force)
 	if err != nil {
 		return w.refuse(ctx, j, "release", err)
 	}

@@ -111,7 +111,7 @@ func (w *workspace) approve(ctx context.Context, plan incident.Plan, rehearsal b
 	switch {
 	case o.digest != "" && o.digest != plan.Digest:
 		return nil, incident.WithHint(fmt.Errorf("%w: the plan is now %s, not %s", errNotApproved, plan.Digest, o.digest),
-			"something changed since; look at 'cordon plan' again")
+			"something changed since; look at the plan again")
 	case o.digest != "":
 		return yes("--digest"), nil
 	case g.yes:

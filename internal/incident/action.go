@@ -279,8 +279,11 @@ type DriftError struct {
 
 // Drift is a three-way difference on one attribute.
 type Drift struct {
-	Resource, What   string
-	Before, Set, Now string
+	Resource string `json:"resource"`
+	What     string `json:"what"`
+	Before   string `json:"before"` // what a release restores
+	Set      string `json:"set"`    // by the step
+	Now      string `json:"now"`
 }
 
 func (e *DriftError) Error() string {

@@ -15,6 +15,8 @@ type LeftOut struct {
 	Steps  []string `json:"steps"` // those that could not be planned
 	Reason string   `json:"reason"`
 	Hint   string   `json:"hint,omitempty"`
+	// Drift is set where something else has changed what is to be undone: Reason tells the same.
+	Drift []Drift `json:"drift,omitempty"`
 }
 
 // String says why the target was left out.
@@ -73,6 +75,9 @@ func (l *losses) leftOut(t Target) LeftOut {
 		reasons = append(reasons, cause.err.Error())
 		if hint := new(HintError); out.Hint == "" && errors.As(cause.err, &hint) {
 			out.Hint = hint.Hint
+		}
+		if drift := new(DriftError); errors.As(cause.err, &drift) {
+			out.Drift = append(out.Drift, drift.Differences...)
 		}
 	}
 	out.Steps, out.Reason = union(out.Steps), strings.Join(reasons, "\n")

@@ -125,6 +125,9 @@ func TestDriftOnOneTargetLeavesOnlyItIsolated(t *testing.T) {
 	if len(plan.LeftOut) != 1 || plan.LeftOut[0].Target != targetA || !strings.Contains(plan.LeftOut[0].Hint, "--force") {
 		t.Fatalf("left out %+v", plan.LeftOut)
 	}
+	if d := plan.LeftOut[0].Drift; len(d) != 1 || d[0].Now != "changed" {
+		t.Errorf("the differences are %+v", d)
+	}
 	r := b.start(incident.Playbook{}, plan, "release-1")
 	if r.Outcome != incident.OutcomeFailed || b.world.get("a@i-b") != "off" || b.world.get("b@i-b") != "off" {
 		t.Errorf("ended %s, world %v", r.Outcome, b.world.switches)

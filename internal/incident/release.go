@@ -12,7 +12,8 @@ import (
 // run first, so that the oldest before-state is what is left in the end. A
 // plan without steps: there is nothing to undo. Where something else has
 // changed since what a step set, the target is left out, as is one that can't be read; where that leaves
-// none, all differences are returned together in a *DriftError. Force undoes the changed too.
+// none, all differences are returned together in a *DriftError, with a plan that names those left out
+// and can't be started. Force undoes the changed too.
 func (p Planner) Release(ctx context.Context, s *State, targets []Target, force bool) (Plan, error) {
 	plan := Plan{Case: s.Case.ID, Kind: KindRelease, Playbook: string(KindRelease), Targets: slices.Clone(targets)}
 	named := make(map[Target]bool, len(targets))
@@ -31,7 +32,7 @@ func (p Planner) Release(ctx context.Context, s *State, targets []Target, force 
 		return Plan{}, context.Cause(ctx)
 	}
 	if err := lost.drop(&plan); err != nil {
-		return Plan{}, err
+		return plan, err
 	}
 	if err := p.jointly(plan); err != nil {
 		return Plan{}, err

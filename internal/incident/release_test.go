@@ -81,11 +81,14 @@ func TestDriftIsShownAllAtOnceAndUndoneOnlyByForce(t *testing.T) {
 	b.run(playbook(step("a", "disruptive"), step("b", "additive"), step("c", "disruptive")))
 	b.world.set("a@i-a", "changed")
 	b.world.set("c@i-a", "changed")
-	_, err := b.planner.Release(t.Context(), b.journal.fold(t), nil, false)
+	refused, err := b.planner.Release(t.Context(), b.journal.fold(t), nil, false)
 	var drift *incident.DriftError
 	var hint *incident.HintError
 	if !errors.As(err, &drift) || len(drift.Differences) != 2 {
 		t.Fatalf("got %v", err)
+	}
+	if len(refused.Steps) != 0 || len(refused.LeftOut) != 1 || len(refused.LeftOut[0].Drift) != 2 {
+		t.Errorf("the plan does not say what was left out: %+v", refused)
 	}
 	if !errors.As(err, &hint) || !strings.Contains(hint.Hint, "--force") {
 		t.Errorf("no way on: %v", err)
