@@ -26,16 +26,55 @@ type Stores func(ctx context.Context, t incident.Target) (evidence.Store, error)
 
 // Actions are the package's actions.
 func Actions(configs func(context.Context, incident.Target) (aws.Config, error), stores func(context.Context, incident.Target) (evidence.Store, error)) []incident.Action {
+	collects := collector{configs, stores}
 	return []incident.Action{
-		metadata{configs, stores},
-		live{configs, stores},
-		memory{configs, stores},
+		metadata{collects},
+		live{collects},
+		memory{collects},
 		snapshots{configs},
 		copySnapshots{configs},
 		image{configs},
 		storeImage{configs},
-		export{configs, stores},
+		export{collects},
 	}
+}
+
+// collector is what the actions share that read an account and put what they find into a store.
+type collector struct {
+	configs Configs
+	stores  Stores
+}
+
+// inputs of an action; check names all that is wrong with them.
+type inputs interface{ check() error }
+
+// open decodes the inputs into in, a pointer, checks them, and finds whom to ask and where to store.
+func (c collector) open(ctx context.Context, req incident.Request, in inputs) (cfg aws.Config, store evidence.Store, err error) {
+	if err = req.Decode(in); err == nil {
+		err = in.check()
+	}
+	if err != nil {
+		return cfg, nil, err
+	}
+	if cfg, err = c.configs(ctx, req.Target); err != nil {
+		return cfg, nil, err
+	}
+	store, err = c.stores(ctx, req.Target)
+	return cfg, store, err
+}
+
+// Verify reads back what keepAll has stored.
+func (c collector) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, r incident.Result) (incident.Verification, error) {
+	var done captured
+	if err := json.Unmarshal(r.Applied, &done); err != nil {
+		return incident.Verification{}, fmt.Errorf("result of step %s: %w", req.Step, err)
+	}
+	store, err := c.stores(ctx, req.Target)
+	if err != nil {
+		return incident.Verification{}, err
+	}
+	observed, err := verifyKept(ctx, store, done.Kept)
+	return incident.Verification{Observed: append(observed, done.Missing...)}, err
 }
 
 // storePermissions are what an evidence bucket asks of whoever stores into it.

@@ -24,10 +24,7 @@ import (
 // The image's index is stored last: an image whose index is there is not read
 // again, and one without is no evidence yet. What an earlier try has stored of it is
 // in the journal's step.record entries, and the next one goes on from there.
-type export struct {
-	configs Configs
-	stores  Stores
-}
+type export struct{ collector }
 
 const (
 	gib = 1 << 30
@@ -90,16 +87,7 @@ type exportBefore struct {
 
 // open decodes the inputs and finds whom to talk to.
 func (a export) open(ctx context.Context, req incident.Request) (in exportInputs, cfg aws.Config, store evidence.Resumable, err error) {
-	if err = req.Decode(&in); err == nil {
-		err = in.check()
-	}
-	if err != nil {
-		return in, cfg, nil, err
-	}
-	if cfg, err = a.configs(ctx, req.Target); err != nil {
-		return in, cfg, nil, err
-	}
-	any, err := a.stores(ctx, req.Target)
+	cfg, any, err := a.collector.open(ctx, req, &in)
 	if err != nil {
 		return in, cfg, nil, err
 	}

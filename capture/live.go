@@ -16,10 +16,7 @@ import (
 
 // live asks the running instance, through its SSM agent, for what a snapshot
 // does not hold: sockets, processes, who is logged in.
-type live struct {
-	configs Configs
-	stores  Stores
-}
+type live struct{ collector }
 
 // maxLiveMinutes: containment waits behind it.
 const maxLiveMinutes = 30
@@ -54,19 +51,16 @@ type liveInput struct {
 	AllowUnlocked bool `json:"allow_unlocked"`
 }
 
+func (in liveInput) check() error {
+	if in.LimitMinutes < 1 || in.LimitMinutes > maxLiveMinutes {
+		return fmt.Errorf("limit_minutes is %d: want 1 to %d", in.LimitMinutes, maxLiveMinutes)
+	}
+	return nil
+}
+
 func (a live) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
 	var in liveInput
-	if err := req.Decode(&in); err != nil {
-		return incident.Proposal{}, err
-	}
-	if in.LimitMinutes < 1 || in.LimitMinutes > maxLiveMinutes {
-		return incident.Proposal{}, fmt.Errorf("limit_minutes is %d: want 1 to %d", in.LimitMinutes, maxLiveMinutes)
-	}
-	cfg, err := a.configs(ctx, req.Target)
-	if err != nil {
-		return incident.Proposal{}, err
-	}
-	store, err := a.stores(ctx, req.Target)
+	cfg, store, err := a.open(ctx, req, &in)
 	if err != nil {
 		return incident.Proposal{}, err
 	}
@@ -97,14 +91,7 @@ func (a live) Plan(ctx context.Context, req incident.Request) (incident.Proposal
 
 func (a live) Apply(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
 	var in liveInput
-	if err := req.Decode(&in); err != nil {
-		return incident.Result{}, err
-	}
-	cfg, err := a.configs(ctx, req.Target)
-	if err != nil {
-		return incident.Result{}, err
-	}
-	store, err := a.stores(ctx, req.Target)
+	cfg, store, err := a.open(ctx, req, &in)
 	if err != nil {
 		return incident.Result{}, err
 	}
@@ -195,8 +182,4 @@ func liveDocument(req incident.Request, host *agent, x artefact, out output) []b
 	b.WriteByte('\n')
 	b.Write(out.text)
 	return b.Bytes()
-}
-
-func (a live) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, r incident.Result) (incident.Verification, error) {
-	return verifyCaptured(ctx, req, a.stores, r)
 }

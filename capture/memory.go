@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,10 +17,7 @@ import (
 // memory runs an acquisition tool that is installed on the instance, through its SSM
 // agent. The image stays on a volume of the instance, because the host gets no credentials
 // to store it with; what is stored is the record of how it came about.
-type memory struct {
-	configs Configs
-	stores  Stores
-}
+type memory struct{ collector }
 
 // memoryNotes are the responder's and the item's.
 var memoryNotes = []string{
@@ -60,13 +56,7 @@ func (memory) Spec() incident.Spec {
 
 func (a memory) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
 	var in memoryInput
-	if err := req.Decode(&in); err != nil {
-		return incident.Proposal{}, err
-	}
-	if found := in.problems(); len(found) > 0 {
-		return incident.Proposal{}, errors.New(strings.Join(found, "\n"))
-	}
-	store, err := a.stores(ctx, req.Target)
+	cfg, store, err := a.open(ctx, req, &in)
 	if err != nil {
 		return incident.Proposal{}, err
 	}
@@ -75,7 +65,7 @@ func (a memory) Plan(ctx context.Context, req incident.Request) (incident.Propos
 		return incident.Proposal{}, err
 	}
 	// An earlier try may have what it needs, though no agent answers any more.
-	if _, err := a.host(ctx, req); err != nil && (ctx.Err() != nil || !mayExist(req)) {
+	if _, err := linuxHost(ctx, req, cfg); err != nil && (ctx.Err() != nil || !mayExist(req)) {
 		return incident.Proposal{}, err
 	}
 	return incident.Proposal{
@@ -88,13 +78,9 @@ func (a memory) Plan(ctx context.Context, req incident.Request) (incident.Propos
 	}, nil
 }
 
-// host is the instance's agent. Unlike live response this was asked for by name:
+// linuxHost is the instance's agent. Unlike live response this was asked for by name:
 // without an agent it fails.
-func (a memory) host(ctx context.Context, req incident.Request) (*agent, error) {
-	cfg, err := a.configs(ctx, req.Target)
-	if err != nil {
-		return nil, err
-	}
+func linuxHost(ctx context.Context, req incident.Request, cfg aws.Config) (*agent, error) {
 	host, err := findAgent(ctx, ssm.NewFromConfig(cfg), req.Clock, req.Target.Instance)
 	switch {
 	case errors.Is(err, errNoAgent):
@@ -109,10 +95,7 @@ func (a memory) host(ctx context.Context, req incident.Request) (*agent, error) 
 
 func (a memory) Apply(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
 	var in memoryInput
-	if err := req.Decode(&in); err != nil {
-		return incident.Result{}, err
-	}
-	store, err := a.stores(ctx, req.Target)
+	cfg, store, err := a.open(ctx, req, &in)
 	if err != nil {
 		return incident.Result{}, err
 	}
@@ -120,7 +103,7 @@ func (a memory) Apply(ctx context.Context, req incident.Request, _ incident.Prop
 		// A log, not a memory image: the item's bytes are the record.
 		name: "memory", ext: ".json", contentType: "application/json", kind: evidence.KindLog, required: true,
 		notes: func() []string { return memoryNotes },
-		take:  func(ctx context.Context) ([]byte, error) { return a.acquire(ctx, req, in) },
+		take:  func(ctx context.Context) ([]byte, error) { return acquire(ctx, req, cfg, in) },
 	}}, in.AllowUnlocked)
 	if err != nil {
 		return incident.Result{}, err
@@ -130,15 +113,11 @@ func (a memory) Apply(ctx context.Context, req incident.Request, _ incident.Prop
 	return result, err
 }
 
-func (a memory) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, r incident.Result) (incident.Verification, error) {
-	return verifyCaptured(ctx, req, a.stores, r)
-}
-
 // acquire runs the tool, or takes up the command of an earlier try. One that the host
 // refused has run nothing: after it another is sent, under the next number.
-func (a memory) acquire(ctx context.Context, req incident.Request, in memoryInput) ([]byte, error) {
+func acquire(ctx context.Context, req incident.Request, cfg aws.Config, in memoryInput) ([]byte, error) {
 	again := mayExist(req)
-	host, err := a.host(ctx, req)
+	host, err := linuxHost(ctx, req, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -33,9 +34,9 @@ var (
 	kernelRelease = regexp.MustCompile(`^[A-Za-z0-9._+~-]{1,64}$`)
 )
 
-// problems are all that is wrong with the input.
-func (in memoryInput) problems() (found []string) {
-	wrong := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+func (in memoryInput) check() error {
+	var found []error
+	wrong := func(format string, args ...any) { found = append(found, fmt.Errorf(format, args...)) }
 	for _, p := range []struct{ name, value string }{{"tool", in.Tool}, {"output", in.Output}} {
 		switch {
 		case !hostPath.MatchString(p.value) || len(p.value) > maxHostPath:
@@ -56,7 +57,7 @@ func (in memoryInput) problems() (found []string) {
 	if in.LimitMinutes < 1 || in.LimitMinutes > maxMemoryMinutes {
 		wrong("limit_minutes is %d: want 1 to %d", in.LimitMinutes, maxMemoryMinutes)
 	}
-	return found
+	return errors.Join(found...)
 }
 
 func (in memoryInput) limit() time.Duration { return time.Duration(in.LimitMinutes) * time.Minute }

@@ -20,10 +20,7 @@ import (
 
 // metadata stores what AWS knows of the instance: one JSON document, the user
 // data, the console's output and a screenshot of it.
-type metadata struct {
-	configs Configs
-	stores  Stores
-}
+type metadata struct{ collector }
 
 func (metadata) Spec() incident.Spec {
 	return incident.Spec{
@@ -51,20 +48,15 @@ type unlockedInput struct {
 	AllowUnlocked bool `json:"allow_unlocked"`
 }
 
+func (unlockedInput) check() error { return nil }
+
 func (a metadata) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
 	var in unlockedInput
-	if err := req.Decode(&in); err != nil {
-		return incident.Proposal{}, err
-	}
-	cfg, err := a.configs(ctx, req.Target)
+	cfg, store, err := a.open(ctx, req, &in)
 	if err != nil {
 		return incident.Proposal{}, err
 	}
 	if _, err := instance(ctx, ec2.NewFromConfig(cfg), req.Target); err != nil {
-		return incident.Proposal{}, err
-	}
-	store, err := a.stores(ctx, req.Target)
-	if err != nil {
 		return incident.Proposal{}, err
 	}
 	notes, err := checkStore(ctx, store, in.AllowUnlocked)
@@ -93,14 +85,7 @@ type piece struct {
 
 func (a metadata) Apply(ctx context.Context, req incident.Request, _ incident.Proposal) (incident.Result, error) {
 	var in unlockedInput
-	if err := req.Decode(&in); err != nil {
-		return incident.Result{}, err
-	}
-	cfg, err := a.configs(ctx, req.Target)
-	if err != nil {
-		return incident.Result{}, err
-	}
-	store, err := a.stores(ctx, req.Target)
+	cfg, store, err := a.open(ctx, req, &in)
 	if err != nil {
 		return incident.Result{}, err
 	}
@@ -191,24 +176,6 @@ func keep(ctx context.Context, req incident.Request, store evidence.Store, p pie
 
 func objectMetadata(req incident.Request) map[string]string {
 	return map[string]string{"case": req.Case.ID, "run": req.Run, "step": req.Step, "target": req.Target.String()}
-}
-
-func (a metadata) Verify(ctx context.Context, req incident.Request, _ incident.Proposal, r incident.Result) (incident.Verification, error) {
-	return verifyCaptured(ctx, req, a.stores, r)
-}
-
-// verifyCaptured reads back what keepAll has stored.
-func verifyCaptured(ctx context.Context, req incident.Request, stores Stores, r incident.Result) (incident.Verification, error) {
-	var done captured
-	if err := json.Unmarshal(r.Applied, &done); err != nil {
-		return incident.Verification{}, fmt.Errorf("result of step %s: %w", req.Step, err)
-	}
-	store, err := stores(ctx, req.Target)
-	if err != nil {
-		return incident.Verification{}, err
-	}
-	observed, err := verifyKept(ctx, store, done.Kept)
-	return incident.Verification{Observed: append(observed, done.Missing...)}, err
 }
 
 var errEmpty = errors.New("AWS returned none")
