@@ -31,6 +31,9 @@ func again(p incident.Plan, name string, pb incident.Playbook) string {
 			words = append(words, "--set", f.Name+"="+inputText(v))
 		}
 	}
+	for _, id := range p.Without {
+		words = append(words, "--skip", id)
+	}
 	for i, w := range words {
 		if strings.ContainsAny(w, " \t\n\"'$`\\*?#;&|<>()") {
 			words[i] = strconv.Quote(w)

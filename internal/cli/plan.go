@@ -18,6 +18,7 @@ type planOptions struct {
 	selection
 	caseID string
 	set    []string
+	skip   []string
 }
 
 func (o *planOptions) addFlags(cmd *cobra.Command) {
@@ -25,6 +26,7 @@ func (o *planOptions) addFlags(cmd *cobra.Command) {
 	o.selection.addFlags(cmd, "the compromised instance")
 	o.addFilterFlag(cmd)
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "a playbook input, as name=value (may be given several times)")
+	cmd.Flags().StringArrayVar(&o.skip, "skip", nil, "a step to leave out, and with it those that take what it leaves behind (may be given several times)")
 }
 
 // inputs are the configuration's defaults for the playbook's inputs, and
@@ -106,7 +108,7 @@ func (w *workspace) plan(ctx context.Context, c incident.Case, pb incident.Playb
 	if err != nil {
 		return incident.Plan{}, nil, err
 	}
-	plan, err := incident.Planner{Registry: e.registry, Clock: w.clock}.Plan(ctx, c, pb, targets, inputs)
+	plan, err := incident.Planner{Registry: e.registry, Clock: w.clock, Without: o.skip}.Plan(ctx, c, pb, targets, inputs)
 	return plan, e, err
 }
 

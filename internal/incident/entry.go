@@ -164,7 +164,7 @@ const (
 	SkipRejected SkipCause = "not-approved"
 	// SkipBlocked: a failure stopped the target before it. A resume runs it.
 	SkipBlocked SkipCause = "blocked"
-	// SkipChosen: somebody left it out while the run was under way, or before a resume. It stays skipped.
+	// SkipChosen: somebody left it out, of the plan or later, or a step whose outputs it takes. It stays skipped.
 	SkipChosen SkipCause = "chosen"
 )
 

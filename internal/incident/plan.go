@@ -20,7 +20,8 @@ type Plan struct {
 	Targets        []Target       `json:"targets"`
 	LeftOut        []LeftOut      `json:"left_out,omitempty"` // chosen, and not among Targets
 	Inputs         map[string]any `json:"inputs,omitempty"`
-	Steps          []StepPlan     `json:"steps"` // target by target, in an order that respects Needs
+	Without        []string       `json:"without,omitempty"` // steps that whoever planned it leaves out (Planner.Without)
+	Steps          []StepPlan     `json:"steps"`             // target by target, in an order that respects Needs
 	// Digest (sha256:…) covers everything above and, of each step, what is
 	// approved: action, inputs or their expressions, changes, impact. It does not cover
 	// before-states.
@@ -40,8 +41,10 @@ type StepPlan struct {
 	Inputs   map[string]any    `json:"inputs,omitempty"`
 	Deferred map[string]string `json:"deferred,omitempty"`
 	// When is the condition's source where only the run can decide it.
-	When      string        `json:"when,omitempty"`
-	Skip      string        `json:"skip,omitempty"` // why the step will be skipped, where that is known now
+	When string `json:"when,omitempty"`
+	Skip string `json:"skip,omitempty"` // why the step will be skipped, where that is known now
+	// Chosen: it is skipped because somebody leaves it out, or a step whose outputs it takes.
+	Chosen    bool          `json:"chosen,omitempty"`
 	Impact    Impact        `json:"impact"`
 	Asks      bool          `json:"asks"` // waits for an approval
 	Timeout   time.Duration `json:"timeout"`

@@ -21,6 +21,8 @@ func parallel(targets int) int { return min(8*max(targets, 1), 128) }
 type Planner struct {
 	Registry Registry
 	Clock    Clock
+	// Without are the IDs of steps to leave out, and with them the steps that can't do without their outputs.
+	Without []string
 }
 
 // Plan binds the playbook to the case and its targets and lets every action
@@ -34,17 +36,26 @@ func (p Planner) Plan(ctx context.Context, c Case, pb Playbook, targets []Target
 	problems = append(problems, targetProblems(targets)...)
 	steps, errs := ordered(pb.Steps)
 	problems = append(problems, errs...)
+	for _, id := range p.Without {
+		if _, ok := pb.step(id); !ok {
+			problems = append(problems, fmt.Errorf("playbook %s has no step %s to leave out", pb.Name, id))
+		}
+	}
 	if len(problems) > 0 {
 		return Plan{}, &InputError{problems}
 	}
 	plan := Plan{
 		Case: c.ID, Kind: KindRun, Playbook: pb.Name, PlaybookDigest: pb.Digest,
-		Targets: slices.Clone(targets), Inputs: values,
+		Targets: slices.Clone(targets), Inputs: values, Without: union(p.Without),
 	}
 	unbound := newLosses("planning")
 	for _, t := range targets {
+		scope := Scope{Case: c, Target: t, Inputs: values, Steps: make(map[string]StepScope)}
 		for _, s := range steps {
-			step, errs := p.bind(s, Scope{Case: c, Target: t, Inputs: values})
+			step, errs := p.bind(s, scope)
+			if step.Chosen { // nothing else is known of any step yet
+				scope.Steps[s.ID] = StepScope{State: Skipped.String(), LeftOut: true}
+			}
 			for _, err := range errs {
 				unbound.add(t, s.ID, &StepError{Line: s.Line, Step: s.ID, Err: err}, true)
 			}
@@ -104,9 +115,16 @@ func (p Planner) bind(s Step, scope Scope) (StepPlan, []error) {
 	if step.OnFailure == "" {
 		step.OnFailure = Stop
 	}
+	step.Skip = s.starved(scope)
+	if slices.Contains(p.Without, s.ID) {
+		step.Skip = "left out of this plan"
+	}
+	step.Chosen = step.Skip != ""
 	switch {
+	case step.Chosen:
+		return step, nil
 	case s.When == nil:
-	case len(s.When.Refs) > 0:
+	case !s.When.known(scope):
 		step.When = s.When.Source
 	default:
 		holds, err := s.When.holds(scope)
@@ -114,7 +132,7 @@ func (p Planner) bind(s Step, scope Scope) (StepPlan, []error) {
 			return step, []error{err}
 		}
 		if !holds {
-			step.Skip = conditionFalse(*s.When)
+			step.Skip, step.Chosen = conditionFalse(*s.When), len(s.When.Refs) > 0
 			return step, nil
 		}
 	}
@@ -122,6 +140,44 @@ func (p Planner) bind(s Step, scope Scope) (StepPlan, []error) {
 	step.Inputs, step.Deferred = inputs, deferred
 	step.Asks = s.Approval.asks(step.Impact)
 	return step, errs
+}
+
+// known tells whether the state of every step that the expression reads is.
+func (e Expr) known(scope Scope) bool {
+	return !slices.ContainsFunc(e.Refs, func(id string) bool { _, ok := scope.Steps[id]; return !ok })
+}
+
+// starved says which step that was left out the step can't do without; empty for none.
+func (s Step) starved(scope Scope) string {
+	leftOut := func(step StepScope) bool { return step.LeftOut }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(scope.Steps)), leftOut) {
+		return ""
+	}
+	if s.When != nil && s.When.known(scope) {
+		if without := s.When.starved(scope); without != "" {
+			return without
+		}
+		if holds, err := s.When.Eval(scope); err == nil && holds == false {
+			return "" // it is skipped anyway
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.With)) {
+		if without := s.With[name].starved(scope); without != "" {
+			return without
+		}
+	}
+	return ""
+}
+
+func (e Expr) starved(scope Scope) string {
+	i := slices.IndexFunc(e.Refs, func(id string) bool { return scope.Steps[id].LeftOut })
+	if i < 0 || !e.known(scope) {
+		return ""
+	}
+	if _, err := e.Eval(scope); err != nil {
+		return fmt.Sprintf("it takes what step %s leaves behind, which is left out", e.Refs[i])
+	}
+	return ""
 }
 
 func conditionFalse(when Expr) string { return "its condition is false: " + when.Source }
@@ -145,7 +201,7 @@ func (s Step) inputs(spec Spec, scope Scope, planning bool) (inputs map[string]a
 	fields, given := slices.Clone(spec.Inputs), make(map[string]any, len(s.With))
 	for _, name := range slices.Sorted(maps.Keys(s.With)) {
 		expr := s.With[name]
-		if planning && len(expr.Refs) > 0 {
+		if planning && !expr.known(scope) {
 			if deferred == nil {
 				deferred = make(map[string]string)
 			}
@@ -335,6 +391,7 @@ type approvable struct {
 	Deferred map[string]string `json:"deferred,omitempty"`
 	When     string            `json:"when,omitempty"`
 	Skip     string            `json:"skip,omitempty"`
+	Chosen   bool              `json:"chosen,omitempty"`
 	Impact   Impact            `json:"impact"`
 	Known    bool              `json:"known"` // whether changes are
 	Changes  []Change          `json:"changes,omitempty"`
@@ -349,7 +406,7 @@ func (p Plan) digest() string {
 	for _, s := range p.Steps {
 		a := approvable{
 			ID: s.ID, Target: s.Target, Action: s.Action, Needs: s.Needs, Inputs: s.Inputs, Deferred: s.Deferred,
-			When: s.When, Skip: s.Skip, Impact: s.Impact,
+			When: s.When, Skip: s.Skip, Chosen: s.Chosen, Impact: s.Impact,
 		}
 		if s.Proposal != nil {
 			a.Known, a.Changes = true, s.Proposal.Changes

@@ -72,4 +72,5 @@ type Scope struct {
 type StepScope struct {
 	State   string
 	Outputs map[string]any
+	LeftOut bool // somebody left it out: no expression sees that
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -518,6 +519,10 @@ func TestNothingLiesBetweenTheReadingAndTheAct(t *testing.T) {
 
 // Whoever watches a target that is contained does not hold the places of those that are not.
 func TestWhatComesAfterTheCutLeavesPlacesForTheOthers(t *testing.T) {
+	synctest.Test(t, whatComesAfterTheCut) // which tells where all wait for each other
+}
+
+func whatComesAfterTheCut(t *testing.T) {
 	b := newBench(t)
 	b.runner.MaxParallel = 4
 	const fleet = 12
@@ -529,17 +534,9 @@ func TestWhatComesAfterTheCutLeavesPlacesForTheOthers(t *testing.T) {
 		}
 		return incident.Result{}, nil
 	}
-	b.fake("fake.read-only").apply = func(ctx context.Context, req incident.Request) (incident.Result, error) {
-		for {
-			select {
-			case <-allCut:
-				return incident.Result{}, nil
-			default: // the step's time ends it where nothing else does
-				if err := req.Clock.Sleep(ctx, time.Second); err != nil {
-					return incident.Result{}, err
-				}
-			}
-		}
+	b.fake("fake.read-only").apply = func(context.Context, incident.Request) (incident.Result, error) {
+		<-allCut
+		return incident.Result{}, nil
 	}
 	var targets []incident.Target
 	for n := range fleet {

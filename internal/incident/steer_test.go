@@ -305,3 +305,70 @@ func TestKilledAtEveryMomentASteeredRunEndsTheSame(t *testing.T) {
 		}
 	}
 }
+
+// output is an expression that takes the output count of a step.
+func output(id string) incident.Expr {
+	return expr("${{ steps."+id+".outputs.count }}", func(s incident.Scope) (any, error) {
+		if n, ok := s.Steps[id].Outputs["count"]; ok {
+			return n, nil
+		}
+		return nil, errors.New("steps." + id + ".outputs.count has no value")
+	}, id)
+}
+
+func TestAPlanLeavesOutWhatIsNotWantedAndWhatCantDoWithout(t *testing.T) {
+	b := newBench(t)
+	use, last := step("use", "additive", "snap"), step("last", "additive", "use")
+	use.With, last.With = map[string]incident.Expr{"number": output("snap")}, map[string]incident.Expr{"number": output("use")}
+	choosing := step("choosing", "additive", "snap")
+	when := expr("${{ steps.snap.state == 'succeeded' }}", func(s incident.Scope) (any, error) { return s.Steps["snap"].State == "succeeded", nil }, "snap")
+	choosing.When = &when
+	pb := playbook(step("snap", "plain"), use, last, choosing, step("free", "additive", "last"))
+	whole := b.plan(pb)
+	b.planner.Without = []string{"snap"}
+	plan := b.plan(pb)
+	if plan.Digest == whole.Digest {
+		t.Error("the digest does not tell the two plans apart")
+	}
+	var skips []string
+	for _, s := range plan.Steps {
+		if s.Skip != "" && s.Chosen && s.Proposal == nil {
+			skips = append(skips, s.ID)
+		}
+	}
+	wantEqual(t, "left out", skips, []string{"snap", "use", "last", "choosing"})
+	r := b.start(pb, plan, "run-1")
+	wantEqual(t, "states", states(r), []string{"snap skipped", "use skipped", "last skipped", "choosing skipped", "free succeeded"})
+	if r.Outcome != incident.OutcomeSucceeded || !r.Finished() {
+		t.Errorf("outcome %s, %s", r.Outcome, r.Error)
+	}
+	b.planner.Without = []string{"snap", "snip"}
+	if _, err := b.planner.Plan(t.Context(), testCase, pb, []incident.Target{targetA}, nil); err == nil || !strings.Contains(err.Error(), "no step snip") {
+		t.Errorf("a step that does not exist: %v", err)
+	}
+}
+
+func TestWhatTakesTheOutputsOfASkippedStepIsSkippedWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.runner.Ask = func(ctx context.Context, _ incident.Question) (incident.Approval, error) {
+			<-ctx.Done()
+			return incident.Approval{}, context.Cause(ctx)
+		}
+		use := step("use", "additive", "ask")
+		use.With = map[string]incident.Expr{"number": output("ask")}
+		s := steer(t, b, playbook(step("ask", "disruptive"), use, step("free", "additive", "use")))
+		must(t, b.runner.Skip("ask", skipping))
+		s.want("ask skipped", "use skipped", "free succeeded")
+		s.ends(incident.OutcomeSucceeded)
+	})
+}
+
+func TestTheOrderIsGuardedInAPlanWithoutAStep(t *testing.T) {
+	b := newBench(t)
+	b.planner.Without = []string{"leave"}
+	pb := playbook(step("leave", "leave"), step("cut", "cut", "leave"))
+	if _, err := b.planner.Plan(t.Context(), testCase, pb, []incident.Target{targetA}, nil); err == nil || !strings.Contains(err.Error(), "left-group") {
+		t.Errorf("the way out of the group is left out: %v", err)
+	}
+}

@@ -107,12 +107,12 @@ func (e *execution) attempt(ctx context.Context, step StepPlan, t *turn) (StepOu
 		req.Resumed, req.Inputs, proposal = true, spec.typed(status.Intent.Inputs), status.Intent.Proposal
 		req.Undo, req.Sharing = e.others(step, t)
 	} else {
-		why, inputs, err := e.decide(step, spec)
+		skip, inputs, err := e.decide(step, spec)
 		if err != nil {
 			return StepOutcome{}, err
 		}
-		if why != "" {
-			return StepOutcome{State: Skipped, Skip: SkipCondition, Reason: why}, nil
+		if skip != nil {
+			return *skip, nil
 		}
 		req.Inputs = inputs
 		agreed, answer, err := e.agree(ctx, step, &req, t)
@@ -192,34 +192,42 @@ func (e *execution) request(step StepPlan, status StepStatus) Request {
 	}
 }
 
-// decide evaluates what only the run could know: whether the step's condition
-// holds (why is empty then), and its inputs.
-func (e *execution) decide(step StepPlan, spec Spec) (why string, inputs map[string]any, err error) {
-	if step.Skip != "" {
-		return step.Skip, nil, nil
+// decide evaluates what only the run could know: whether the step is to be done
+// (skip is nil then), and its inputs.
+func (e *execution) decide(step StepPlan, spec Spec) (skip *StepOutcome, inputs map[string]any, err error) {
+	skipped := func(cause SkipCause, why string) (*StepOutcome, map[string]any, error) {
+		return &StepOutcome{State: Skipped, Skip: cause, Reason: why}, nil, nil
 	}
-	if step.When == "" && len(step.Deferred) == 0 {
-		return "", spec.typed(step.Inputs), nil
+	switch {
+	case step.Chosen:
+		return skipped(SkipChosen, step.Skip)
+	case step.Skip != "":
+		return skipped(SkipCondition, step.Skip)
+	case step.When == "" && len(step.Deferred) == 0:
+		return nil, spec.typed(step.Inputs), nil
 	}
 	s, ok := e.pb.step(step.ID)
 	if !ok {
-		return "", nil, fmt.Errorf("the playbook has no step %s", step.ID)
+		return nil, nil, fmt.Errorf("the playbook has no step %s", step.ID)
 	}
 	scope, err := e.scope(step.Target)
 	if err != nil {
-		return "", nil, err
+		return nil, nil, err
+	}
+	if why := s.starved(scope); why != "" {
+		return skipped(SkipChosen, why)
 	}
 	if step.When != "" {
 		holds, err := s.When.holds(scope)
 		if err != nil {
-			return "", nil, err
+			return nil, nil, err
 		}
 		if !holds {
-			return conditionFalse(*s.When), nil, nil
+			return skipped(SkipCondition, conditionFalse(*s.When))
 		}
 	}
 	inputs, _, problems := s.inputs(spec, scope, false)
-	return "", inputs, errors.Join(problems...)
+	return nil, inputs, errors.Join(problems...)
 }
 
 // scope is what expressions of the target's steps can see: steps that have
@@ -247,7 +255,7 @@ func (e *execution) scope(t Target) (Scope, error) {
 				outputs[name] = typed
 			}
 		}
-		scope.Steps[step.ID] = StepScope{State: s.State.String(), Outputs: outputs}
+		scope.Steps[step.ID] = StepScope{State: s.State.String(), Outputs: outputs, LeftOut: s.chosen()}
 	}
 	return scope, errors.Join(problems...)
 }
