@@ -7,17 +7,23 @@ import (
 	"github.com/cordon-ir/cordon/capture/diskimage"
 )
 
-// Prices in US dollars, us-east-1, as of 2025-11-01: aws.amazon.com/ebs/pricing
-// ("EBS direct APIs for Snapshots") and aws.amazon.com/s3/pricing (S3 Standard, first 50 TB). They
-// differ by Region and change: what is made of them is an estimate.
+// Prices in US dollars, us-east-1. They differ by Region and change: what is made of them is an estimate,
+// and the plan says so.
+//
+// Those of the EBS direct APIs are the figures that https://docs.aws.amazon.com/ebs/latest/userguide/ebsapi-pricing.html
+// reckons with, for "a Region that charges" so much. Those of S3 are unconfirmed: https://aws.amazon.com/s3/pricing
+// fills its tables in by script, and no page of AWS's that was read has them as text; others quote them alike.
 const (
-	pricesAsOf      = "2025-11"
-	priceList       = 0.0006 / 1000 // ListSnapshotBlocks, ListChangedBlocks: a request
-	priceBlock      = 0.003 / 1000  // GetSnapshotBlock: a block
-	pricePut        = 0.005 / 1000  // S3 PUT: a request, and so a part
-	priceStored     = 0.023         // S3 Standard: a GiB, which S3 calls GB, and month
-	blocksPerSecond = 1000          // quota of GetSnapshotBlock, for a snapshot and, by default, for the account
-	putsPerSegment  = 4             // begin, complete, index, block list
+	pricesAsOf  = "2025-11"
+	priceList   = 0.0006 / 1000 // ListSnapshotBlocks, ListChangedBlocks: a request
+	priceBlock  = 0.003 / 1000  // GetSnapshotBlock: a block
+	pricePut    = 0.005 / 1000  // S3 PUT: a request, and so a part (unconfirmed)
+	priceStored = 0.023         // S3 Standard, first 50 TB: a GiB, which S3 calls GB, and month (unconfirmed)
+)
+
+const (
+	blocksPerSecond = 1000 // quota of GetSnapshotBlock, for a snapshot and, by default, for the account (aws-facts.md, "EBS direct APIs")
+	putsPerSegment  = 4    // begin, complete, index, block list
 )
 
 // load is what an export moves.
