@@ -32,6 +32,7 @@ func inputFields() []incident.Field {
 		{Name: "toolkit", Type: incident.String, Default: "", Description: "SHA-256 of the manifest of a toolkit in the evidence bucket: docs/clean-room.md; empty for none"},
 		{Name: "volume_key", Type: incident.String, Default: "", Description: "ARN of the KMS key for the room's volumes; empty is the account's default key"},
 		{Name: "zone", Type: incident.String, Default: "", Description: "Availability Zone; empty leaves it to EC2"},
+		{Name: "keep_failed", Type: incident.Boolean, Default: false, Description: "keep the stack as it is where it can't be made, to look into it"},
 	}
 }
 
@@ -43,6 +44,7 @@ type inputs struct {
 	Toolkit      string   `json:"toolkit"`
 	VolumeKey    string   `json:"volume_key"`
 	Zone         string   `json:"zone"`
+	KeepFailed   bool     `json:"keep_failed"`
 }
 
 var (
@@ -215,6 +217,10 @@ func (p *planner) plan(ctx context.Context) (incident.Proposal, error) {
 	if err != nil {
 		return incident.Proposal{}, err
 	}
+	running, declared, err := p.prove(params, disks)
+	if err != nil {
+		return incident.Proposal{}, err
+	}
 	name := stackName(p.req)
 	after := "a network with no way out and an examination instance of type " + p.in.InstanceType
 	each := ""
@@ -228,8 +234,8 @@ func (p *planner) plan(ctx context.Context) (incident.Proposal, error) {
 	proposal := incident.Proposal{
 		Impact:   incident.Additive,
 		Changes:  []incident.Change{{Resource: name, What: "stack", Before: "none", After: after}},
-		Notes:    append([]string{"costs run until the room is closed: cordon cleanroom close"}, notes...),
-		Residual: residual(),
+		Notes:    append([]string{running}, notes...),
+		Residual: append(declared, residual()...),
 	}
 	for _, d := range disks {
 		what := "volume from " + d.Snapshot

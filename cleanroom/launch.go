@@ -1,6 +1,7 @@
 package cleanroom
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,7 +115,7 @@ func (a launch) Apply(ctx context.Context, req incident.Request, p incident.Prop
 		return incident.Result{}, fmt.Errorf("proposal of step %s: %w", req.Step, err)
 	}
 	room := incident.CleanRoom{
-		Event: Launching, Name: stackName(req), Account: req.Target.Account, Region: req.Target.Region,
+		Event: Launching, Name: stackName(req), Account: req.Target.Account, Region: req.Target.Region, Parameters: o.before.Parameters,
 	}
 	if err := recordOnce(ctx, req, incident.EntryCleanRoom, room); err != nil {
 		return incident.Result{}, err
@@ -156,7 +157,23 @@ func (o *opening) custody(ctx context.Context, room *incident.CleanRoom, vols []
 			return err
 		}
 	}
-	return recordOnce(ctx, o.req, incident.EntryCleanRoom, *room)
+	return o.launched(ctx, room)
+}
+
+// launched records the room with what its network is proven by, unless an earlier try has.
+func (o *opening) launched(ctx context.Context, room *incident.CleanRoom) error {
+	for _, raw := range o.req.Recorded(incident.EntryCleanRoom) {
+		var old incident.CleanRoom
+		if err := json.Unmarshal(raw, &old); err == nil && old.Event == Launched && old.Stack == room.Stack && maps.Equal(old.Volumes, room.Volumes) {
+			*room = old
+			return nil
+		}
+	}
+	var err error
+	if room.Facts, err = facts(ctx, o.cfg, stack{client: o.cf, name: room.Stack}, *room); err != nil {
+		return err
+	}
+	return o.req.Record(ctx, incident.EntryCleanRoom, *room)
 }
 
 // recordOnce appends an entry unless an earlier try of the step has.
@@ -205,22 +222,39 @@ func (o *opening) stack(ctx context.Context) (cftypes.Stack, error) {
 		id := aws.ToString(old.StackId)
 		// A token names one request: the next stack needs another.
 		token += "-" + id[strings.LastIndex(id, "/")+1:]
-		if err = (stack{client: o.cf, clock: o.req.Clock, name: id}).delete(ctx); err == nil {
+		if err = (stack{client: o.cf, clock: o.req.Clock, name: id}).delete(ctx, nil); err == nil {
 			err = o.create(ctx, s.name, token)
 		}
 	}
 	if err != nil {
 		return old, err
 	}
+	return o.made(ctx, s)
+}
+
+// made waits for the stack. One that fails is deleted, unless it is to be looked into.
+func (o *opening) made(ctx context.Context, s stack) (cftypes.Stack, error) {
 	body, err := Template(o.in.Instances)
 	if err != nil {
-		return old, err
+		return cftypes.Stack{}, err
 	}
 	// One is a parameter's type. Those whose condition does not hold are counted too.
 	resources := int64(strings.Count(body, `"Type":"AWS::`)) - 1
-	return s.created(ctx, func(done int) {
+	st, err := s.created(ctx, func(done int) {
 		o.req.Progress(incident.Progress{Step: o.req.Step, What: "clean room " + s.name, Done: int64(done), Total: resources, Unit: "resources"})
 	})
+	var failed *failedError
+	switch {
+	case !errors.As(err, &failed):
+		return st, err
+	case o.in.KeepFailed:
+		return st, incident.WithHint(err, "the stack is kept as it failed: look into it, mend the cause and resume the run, which deletes it and makes it again; or 'cordon cleanroom close'")
+	}
+	s.name = aws.ToString(st.StackId)
+	if left := s.delete(ctx, nil); left != nil {
+		return st, incident.WithHint(errors.Join(err, fmt.Errorf("and what it made is not all gone: %w", left)), "mend the causes and resume the run, or 'cordon cleanroom close'")
+	}
+	return st, incident.WithHint(err, "nothing of it is left; mend the cause and resume the run, or set keep_failed to look into it")
 }
 
 func (o *opening) create(ctx context.Context, name, token string) error {
@@ -234,10 +268,16 @@ func (o *opening) create(ctx context.Context, name, token string) error {
 	}
 	params := maps.Clone(o.before.Parameters)
 	params["S3PrefixList"] = list
+	if err := o.proven(body, params); err != nil {
+		return err
+	}
 	in := &cloudformation.CreateStackInput{
-		StackName: &name, TemplateBody: &body, ClientRequestToken: &token,
+		StackName: &name, TemplateBody: &body, ClientRequestToken: &token, OnFailure: cftypes.OnFailureRollback,
 		// No role is given a name; whether a policy on a role counts as named, the reference does not say.
 		Capabilities: []cftypes.Capability{cftypes.CapabilityCapabilityNamedIam},
+	}
+	if o.in.KeepFailed {
+		in.OnFailure = cftypes.OnFailureDoNothing
 	}
 	for _, k := range slices.Sorted(maps.Keys(params)) {
 		in.Parameters = append(in.Parameters, cftypes.Parameter{ParameterKey: aws.String(k), ParameterValue: aws.String(params[k])})
@@ -263,7 +303,7 @@ func (o *opening) tags() []types.Tag {
 
 // s3PrefixList names the addresses of S3 in the Region, as a group's rule wants it.
 func (o *opening) s3PrefixList(ctx context.Context) (string, error) {
-	name := "com.amazonaws." + o.req.Target.Region + ".s3"
+	name := s3ListName(o.req.Target.Region)
 	out, err := o.ec2.DescribeManagedPrefixLists(ctx, &ec2.DescribeManagedPrefixListsInput{
 		Filters: []types.Filter{{Name: aws.String("prefix-list-name"), Values: []string{name}}},
 	})
@@ -290,19 +330,17 @@ func (a launch) Verify(ctx context.Context, req incident.Request, _ incident.Pro
 		return incident.Verification{}, err
 	}
 	v := incident.Verification{Observed: report.Checked, Residual: report.Residual}
-	if len(report.WaysOut) > 0 {
-		var ways []string
-		for _, w := range report.WaysOut {
-			ways = append(ways, w.Path+": "+w.Reason)
-		}
-		return v, &incident.NotVerifiedError{Resource: room.Name, Want: "no way out", Got: strings.Join(ways, "; ")}
+	if !report.Closed {
+		return v, &incident.NotVerifiedError{Resource: room.Name, Want: "no way out", Got: cmp.Or(report.open(), "stack "+report.State)}
 	}
-	if report.InstanceState != "running" {
-		return v, &incident.NotVerifiedError{Resource: room.Instance, Want: "running", Got: report.InstanceState}
+	for _, i := range report.Instances {
+		if i.State != "running" {
+			return v, &incident.NotVerifiedError{Resource: i.ID, Want: "running", Got: i.State}
+		}
 	}
 	for _, vol := range report.Volumes {
-		if vol.AttachedTo != room.Instance {
-			return v, &incident.NotVerifiedError{Resource: vol.ID, Want: "attached to " + room.Instance, Got: fmt.Sprintf("%s, attached to %q", vol.State, vol.AttachedTo)}
+		if !slices.Contains(room.Instances, vol.AttachedTo) {
+			return v, &incident.NotVerifiedError{Resource: vol.ID, Want: "attached to an examination instance", Got: fmt.Sprintf("%s, attached to %q", vol.State, vol.AttachedTo)}
 		}
 	}
 	return v, nil

@@ -8,6 +8,12 @@ func permissions() []string {
 		"ec2:AttachVolume", "ec2:CreateVolume", "ec2:CreateTags", "ec2:DescribeInstances", "ec2:DescribeInstanceTypes", "ec2:DescribeInternetGateways",
 		"ec2:DescribeManagedPrefixLists", "ec2:DescribeNatGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups",
 		"ec2:DescribeSnapshots", "ec2:DescribeVolumes", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcPeeringConnections",
+		// The proof.
+		"cloudformation:ListStackResources", "ec2:DescribeVpcAttribute", "ec2:DescribeEgressOnlyInternetGateways", "ec2:DescribeTransitGatewayVpcAttachments", "ec2:DescribeVpnGateways",
+		"route53resolver:ListFirewallRuleGroupAssociations", "route53resolver:GetFirewallConfig", "route53resolver:ListResolverRuleAssociations",
+		"iam:ListRolePolicies", "iam:ListAttachedRolePolicies",
+		// What the room leaves behind, when it is closed.
+		"logs:FilterLogEvents",
 		// Which key the evidence bucket has, and what a snapshot is restored with.
 		"s3:GetEncryptionConfiguration", "kms:DescribeKey",
 		"ebs:StartSnapshot", "ebs:PutSnapshotBlock", "ebs:CompleteSnapshot", "ec2:DeleteSnapshot",

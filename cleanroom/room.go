@@ -1,8 +1,12 @@
 package cleanroom
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -36,4 +40,23 @@ func Rooms(entries []incident.Entry) ([]incident.CleanRoom, error) {
 		rooms = append(rooms, room)
 	}
 	return rooms, nil
+}
+
+// Door is how a room is entered.
+type Door struct {
+	Instances []string // examination instances, the first first
+	Document  string   // of Session Manager, by which sessions are logged; empty: the account's own
+}
+
+// DoorOf asks AWS for a room's door.
+func DoorOf(ctx context.Context, cfg aws.Config, room incident.CleanRoom) (Door, error) {
+	made, err := stack{client: cloudformation.NewFromConfig(cfg), name: stackID(room)}.resources(ctx)
+	if err != nil {
+		return Door{}, err
+	}
+	d := Door{Instances: made["AWS::EC2::Instance"]}
+	if documents := made["AWS::SSM::Document"]; len(documents) > 0 {
+		d.Document = documents[0]
+	}
+	return d, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,27 +105,69 @@ func (s stack) events(ctx context.Context) ([]types.StackEvent, error) {
 	return all, nil
 }
 
-// failure names the resource that failed first; what failed later did so because of it.
+// failedError: CloudFormation could not make the stack, or take it away.
+type failedError struct {
+	stack     string
+	status    types.StackStatus
+	resources []failedResource // those that failed of themselves, the first first
+	reason    string           // of the stack, where no resource has one
+}
+
+// failedResource is one that CloudFormation could not make or delete.
+type failedResource struct{ Logical, Type, Physical, Reason string }
+
+func (e *failedError) Error() string {
+	if len(e.resources) == 0 {
+		return fmt.Sprintf("stack %s is %s: %s", e.stack, e.status, e.reason)
+	}
+	var all []string
+	for _, r := range e.resources {
+		name := r.Type
+		if r.Physical != "" {
+			name += " " + r.Physical
+		}
+		all = append(all, fmt.Sprintf("%s (%s): %s", r.Logical, name, r.Reason))
+	}
+	return fmt.Sprintf("stack %s is %s: %s", e.stack, e.status, strings.Join(all, "; "))
+}
+
+// failure reads why from the events of the last operation. What was only cancelled
+// because of another's failure says so in its reason, and is left out ("Troubleshooting CloudFormation").
 func (s stack) failure(ctx context.Context, st types.Stack) error {
-	why := aws.ToString(st.StackStatusReason)
+	s.name = aws.ToString(st.StackId)
 	events, err := s.events(ctx)
 	if err != nil {
 		return err
 	}
+	f := &failedError{stack: aws.ToString(st.StackName), status: st.StackStatus, reason: aws.ToString(st.StackStatusReason)}
 	for _, e := range events { // newest first
-		if e.ResourceStatus == types.ResourceStatusCreateFailed || e.ResourceStatus == types.ResourceStatusDeleteFailed {
-			why = fmt.Sprintf("%s (%s): %s", aws.ToString(e.LogicalResourceId), aws.ToString(e.ResourceType), aws.ToString(e.ResourceStatusReason))
+		if aws.ToString(e.PhysicalResourceId) == s.name { // the stack's own
+			if f.reason == "" {
+				f.reason = aws.ToString(e.ResourceStatusReason)
+			}
+			if e.ResourceStatus == types.ResourceStatusCreateInProgress || e.ResourceStatus == types.ResourceStatusDeleteInProgress {
+				break // the operation begins here
+			}
+			continue
+		}
+		reason := aws.ToString(e.ResourceStatusReason)
+		switch e.ResourceStatus {
+		case types.ResourceStatusCreateFailed, types.ResourceStatusDeleteFailed:
+			if !strings.Contains(reason, "cancelled") {
+				f.resources = append(f.resources, failedResource{aws.ToString(e.LogicalResourceId), aws.ToString(e.ResourceType), aws.ToString(e.PhysicalResourceId), reason})
+			}
 		}
 	}
-	return incident.WithHint(fmt.Errorf("stack %s is %s: %s", s.name, st.StackStatus, why),
-		"mend the cause and resume the run: the failed stack is deleted and made again")
+	slices.Reverse(f.resources)
+	return f
 }
 
 // delete deletes the stack and waits until it is gone. It must be named by its
 // ARN. There is no token: deleting twice is deleting once, and a token would keep a deletion that
-// failed from being tried again.
-func (s stack) delete(ctx context.Context) error {
-	if _, err := s.client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &s.name}); err != nil {
+// failed from being tried again. Resources to retain, by logical name, are left as they are; CloudFormation
+// takes them only where a deletion has failed already (API_DeleteStack). A deletion that fails is a *failedError.
+func (s stack) delete(ctx context.Context, retain []string) error {
+	if _, err := s.client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &s.name, RetainResources: retain}); err != nil {
 		return fmt.Errorf("deleting stack %s: %w", s.name, err)
 	}
 	return incident.Poll(ctx, s.clock, stackPoll, stackLimit, "the end of stack "+s.name, func(ctx context.Context) (bool, error) {
@@ -137,6 +180,25 @@ func (s stack) delete(ctx context.Context) error {
 		}
 		return false, err
 	})
+}
+
+// resources that the stack has made and not deleted, physical IDs by type.
+func (s stack) resources(ctx context.Context) (map[string][]string, error) {
+	made := make(map[string][]string)
+	pages := cloudformation.NewListStackResourcesPaginator(s.client, &cloudformation.ListStackResourcesInput{StackName: &s.name})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("resources of stack %s: %w", s.name, err)
+		}
+		for _, r := range page.StackResourceSummaries {
+			if id := aws.ToString(r.PhysicalResourceId); id != "" && r.ResourceStatus != types.ResourceStatusDeleteComplete {
+				kind := aws.ToString(r.ResourceType)
+				made[kind] = append(made[kind], id)
+			}
+		}
+	}
+	return made, nil
 }
 
 func output(st types.Stack, key string) string {

@@ -2,35 +2,48 @@ package cleanroom
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/cordon-ir/cordon/cleanroom/proof"
 	"github.com/cordon-ir/cordon/internal/incident"
 )
 
 // Report is what AWS shows of a clean room now.
 type Report struct {
-	Name          string   `json:"name"`
-	Stack         string   `json:"stack"`
-	Account       string   `json:"account"`
-	Region        string   `json:"region"`
-	State         string   `json:"state"` // of the stack; gone where there is none
-	VPC           string   `json:"vpc,omitempty"`
-	Instance      string   `json:"instance,omitempty"`
-	InstanceState string   `json:"instance_state,omitempty"`
-	Volumes       []Volume `json:"volumes,omitempty"`
-	// Checked is what was looked at and found closed, WaysOut what was found open.
-	Checked []string            `json:"checked,omitempty"`
-	WaysOut []incident.Exposure `json:"ways_out,omitempty"`
+	Name      string     `json:"name"`
+	Stack     string     `json:"stack"`
+	Account   string     `json:"account"`
+	Region    string     `json:"region"`
+	State     string     `json:"state"` // of the stack; gone where there is none
+	VPC       string     `json:"vpc,omitempty"`
+	Instances []Instance `json:"instances,omitempty"`
+	Volumes   []Volume   `json:"volumes,omitempty"`
+	// Closed: the room is there, and no way leads out of it but the declared ones.
+	Closed bool `json:"closed"`
+	// Checked is what was looked at and found closed, WaysOut what must not be there,
+	// Declared the ways that a room has by intent.
+	Checked  []string    `json:"checked,omitempty"`
+	WaysOut  []proof.Way `json:"ways_out,omitempty"`
+	Declared []proof.Way `json:"declared,omitempty"`
+	// Drift is what is not as it was when the room was launched.
+	Drift []proof.Drift `json:"drift,omitempty"`
 	// Residual is what a closed room lets pass by its nature.
 	Residual []incident.Exposure `json:"residual,omitempty"`
+}
+
+// Instance is an examination instance.
+type Instance struct {
+	ID    string `json:"id"`
+	State string `json:"state"` // as EC2 has it; gone where it shows none
 }
 
 // Volume is a copy of a captured volume.
@@ -42,18 +55,19 @@ type Volume struct {
 	Device     string `json:"device,omitempty"`
 }
 
-// residual exposures of every clean room (aws-facts.md, "Network isolation").
+// residual exposures of every clean room.
 func residual() []incident.Exposure {
 	return []incident.Exposure{
-		{Path: "the clean room: DNS through its resolver", Reason: "neither security groups nor network ACLs filter it: names can carry data out"},
 		{Path: "the clean room: Systems Manager", Reason: "whoever may start a session on the examination instance can move data through it"},
 	}
 }
 
-// Status reads a clean room back from AWS and looks for every way out of it.
+// Status reads a clean room back from AWS, looks for every way out of it, and compares it
+// with what was recorded when it was launched.
 func Status(ctx context.Context, cfg aws.Config, room incident.CleanRoom) (Report, error) {
-	r := Report{Name: room.Name, Stack: room.Stack, Account: room.Account, Region: room.Region, Instance: room.Instance, State: "gone"}
-	st, err := stack{client: cloudformation.NewFromConfig(cfg), name: stackID(room)}.describe(ctx)
+	r := Report{Name: room.Name, Stack: room.Stack, Account: room.Account, Region: room.Region, State: "gone"}
+	s := stack{client: cloudformation.NewFromConfig(cfg), name: stackID(room)}
+	st, err := s.describe(ctx)
 	if errors.Is(err, errNoStack) {
 		return r, nil
 	}
@@ -61,16 +75,84 @@ func Status(ctx context.Context, cfg aws.Config, room incident.CleanRoom) (Repor
 		return r, err
 	}
 	r.Stack, r.State = aws.ToString(st.StackId), string(st.StackStatus)
-	r.VPC, r.Residual = output(st, outVpc), residual()
-	if r.VPC == "" {
-		return r, nil // not made yet, or being taken down
+	made, err := s.resources(ctx)
+	if err != nil {
+		return r, err
 	}
+	where := place(room, made)
+	if where.VPC == "" {
+		return r, nil // not made yet, or taken down already
+	}
+	r.VPC, r.Residual = where.VPC, residual()
 	client := ec2.NewFromConfig(cfg)
+	if err := r.instances(ctx, client, where.Instances); err != nil {
+		return r, err
+	}
 	if err := r.volumes(ctx, client, room); err != nil {
 		return r, err
 	}
-	p := &proof{ec2: client, report: &r, endpointGroup: output(st, outEndpointGroup), instances: strings.Split(output(st, outInstances), ","), filter: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{r.VPC}}}}
-	return r, p.run(ctx)
+	return r, r.prove(ctx, cfg, where, room)
+}
+
+// prove judges what is there, and compares it with what was.
+func (r *Report) prove(ctx context.Context, cfg aws.Config, where proof.Room, room incident.CleanRoom) error {
+	model, err := proof.ReadRoom(ctx, cfg, where)
+	if err != nil {
+		return err
+	}
+	verdict := proof.Judge(model, declared(launchOf(room)))
+	r.Checked, r.WaysOut = verdict.Closed, verdict.Undeclared()
+	for _, w := range verdict.Ways {
+		if w.Declared != "" {
+			r.Declared = append(r.Declared, w)
+		}
+	}
+	r.Closed = len(r.WaysOut) == 0
+	if len(room.Facts) == 0 {
+		return nil // its launch never came so far
+	}
+	var before []proof.Fact
+	if err := json.Unmarshal(room.Facts, &before); err != nil {
+		return fmt.Errorf("what was recorded at the launch of %s: %w", room.Name, err)
+	}
+	r.Drift = proof.Compare(before, model.Facts())
+	return nil
+}
+
+// facts are what the proof rests on, as AWS shows it now, to be compared with later.
+func facts(ctx context.Context, cfg aws.Config, s stack, room incident.CleanRoom) (json.RawMessage, error) {
+	made, err := s.resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	model, err := proof.ReadRoom(ctx, cfg, place(room, made))
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(model.Facts())
+}
+
+// place is where the room is, by what its stack has made.
+func place(room incident.CleanRoom, made map[string][]string) proof.Room {
+	p := proof.Room{Account: room.Account, Region: room.Region, Instances: made["AWS::EC2::Instance"]}
+	if vpcs := made["AWS::EC2::VPC"]; len(vpcs) > 0 {
+		p.VPC = vpcs[0]
+	}
+	return p
+}
+
+// launchOf is what the room was launched with, as the journal has it.
+func launchOf(room incident.CleanRoom) proof.Launch {
+	return proof.Launch{Account: room.Account, Region: room.Region, Partition: partition(room.Region), Stack: room.Name, Parameters: room.Parameters}
+}
+
+// open says what keeps the room from being what it should be; empty: nothing.
+func (r Report) open() string {
+	var all []string
+	for _, w := range r.WaysOut {
+		all = append(all, w.Resource+": "+w.Reason)
+	}
+	return strings.Join(all, "; ")
 }
 
 func stackID(room incident.CleanRoom) string {
@@ -80,10 +162,25 @@ func stackID(room incident.CleanRoom) string {
 	return room.Name
 }
 
+func (r *Report) instances(ctx context.Context, client *ec2.Client, ids []string) error {
+	for _, id := range ids {
+		out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+		if err != nil && errorCode(err) != "InvalidInstanceID.NotFound" {
+			return fmt.Errorf("examination instance %s: %w", id, err)
+		}
+		i := Instance{ID: id, State: "gone"}
+		if err == nil && len(out.Reservations) == 1 && len(out.Reservations[0].Instances) == 1 {
+			i.State = string(out.Reservations[0].Instances[0].State.Name)
+		}
+		r.Instances = append(r.Instances, i)
+	}
+	return nil
+}
+
 func (r *Report) volumes(ctx context.Context, client *ec2.Client, room incident.CleanRoom) error {
-	for id, snapshot := range room.Volumes {
+	for _, id := range slices.Sorted(maps.Keys(room.Volumes)) {
 		v, err := volumeByID(ctx, client, id)
-		vol := Volume{ID: id, Snapshot: snapshot, State: string(v.State)}
+		vol := Volume{ID: id, Snapshot: room.Volumes[id], State: string(v.State)}
 		if errorCode(err) == codeNoVolume {
 			vol.State, err = "gone", nil
 		}
@@ -96,231 +193,4 @@ func (r *Report) volumes(ctx context.Context, client *ec2.Client, room incident.
 		r.Volumes = append(r.Volumes, vol)
 	}
 	return nil
-}
-
-// proof looks at the room's network as AWS describes it, not as the template
-// meant it.
-type proof struct {
-	ec2           *ec2.Client
-	report        *Report
-	endpointGroup string
-	instances     []string
-	filter        []types.Filter // the room's VPC
-}
-
-func (p *proof) run(ctx context.Context) error {
-	for _, check := range []struct {
-		closed string // said where the check finds nothing
-		look   func(context.Context) ([]incident.Exposure, error)
-	}{
-		{"no Internet gateway", p.internetGateways},
-		{"no NAT gateway", p.natGateways},
-		{"no peering", p.peerings},
-		{"every route stays in the network or leads to an endpoint", p.routes},
-		{"no public address, and no interface but the instance's and the endpoints'", p.interfaces},
-		{"the instance's groups let nothing in, and out only to the endpoints", p.groups},
-		{"the S3 endpoint has a policy that names buckets", p.endpoints},
-	} {
-		ways, err := check.look(ctx)
-		if err != nil {
-			return err
-		}
-		if len(ways) == 0 {
-			p.report.Checked = append(p.report.Checked, check.closed)
-		}
-		p.report.WaysOut = append(p.report.WaysOut, ways...)
-	}
-	return nil
-}
-
-func (p *proof) internetGateways(ctx context.Context) (ways []incident.Exposure, err error) {
-	out, err := p.ec2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{
-		Filters: []types.Filter{{Name: aws.String("attachment.vpc-id"), Values: []string{p.report.VPC}}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("internet gateways of %s: %w", p.report.VPC, err)
-	}
-	for _, g := range out.InternetGateways {
-		ways = append(ways, incident.Exposure{Path: aws.ToString(g.InternetGatewayId), Reason: "an Internet gateway is attached"})
-	}
-	return ways, nil
-}
-
-func (p *proof) natGateways(ctx context.Context) (ways []incident.Exposure, err error) {
-	out, err := p.ec2.DescribeNatGateways(ctx, &ec2.DescribeNatGatewaysInput{Filter: p.filter})
-	if err != nil {
-		return nil, fmt.Errorf("NAT gateways of %s: %w", p.report.VPC, err)
-	}
-	for _, g := range out.NatGateways {
-		if g.State != types.NatGatewayStateDeleted {
-			ways = append(ways, incident.Exposure{Path: aws.ToString(g.NatGatewayId), Reason: "a NAT gateway is " + string(g.State)})
-		}
-	}
-	return ways, nil
-}
-
-func (p *proof) peerings(ctx context.Context) (ways []incident.Exposure, err error) {
-	for _, side := range []string{"requester-vpc-info.vpc-id", "accepter-vpc-info.vpc-id"} {
-		out, err := p.ec2.DescribeVpcPeeringConnections(ctx, &ec2.DescribeVpcPeeringConnectionsInput{
-			Filters: []types.Filter{{Name: &side, Values: []string{p.report.VPC}}},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("peering of %s: %w", p.report.VPC, err)
-		}
-		for _, c := range out.VpcPeeringConnections {
-			if c.Status != nil && (c.Status.Code == types.VpcPeeringConnectionStateReasonCodeDeleted || c.Status.Code == types.VpcPeeringConnectionStateReasonCodeRejected) {
-				continue
-			}
-			ways = append(ways, incident.Exposure{Path: aws.ToString(c.VpcPeeringConnectionId), Reason: "the network is peered"})
-		}
-	}
-	return ways, nil
-}
-
-// routes finds every other way: transit gateways, VPN, carriers, egress-only
-// gateways and appliances are all reached by a route.
-func (p *proof) routes(ctx context.Context) (ways []incident.Exposure, err error) {
-	out, err := p.ec2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: p.filter})
-	if err != nil {
-		return nil, fmt.Errorf("routes of %s: %w", p.report.VPC, err)
-	}
-	for _, t := range out.RouteTables {
-		for _, r := range t.Routes {
-			to := aws.ToString(r.GatewayId)
-			if to == "local" || strings.HasPrefix(to, "vpce-") {
-				continue
-			}
-			ways = append(ways, incident.Exposure{Path: aws.ToString(t.RouteTableId), Reason: "a route to " + hop(r)})
-		}
-	}
-	return ways, nil
-}
-
-// hop names where a route leads.
-func hop(r types.Route) string {
-	for _, id := range []*string{
-		r.GatewayId, r.NatGatewayId, r.TransitGatewayId, r.VpcPeeringConnectionId, r.EgressOnlyInternetGatewayId,
-		r.CarrierGatewayId, r.LocalGatewayId, r.CoreNetworkArn, r.NetworkInterfaceId, r.InstanceId,
-	} {
-		if aws.ToString(id) != "" {
-			return *id
-		}
-	}
-	return "a target that this version does not know"
-}
-
-func (p *proof) interfaces(ctx context.Context) (ways []incident.Exposure, err error) {
-	out, err := p.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: p.filter})
-	if err != nil {
-		return nil, fmt.Errorf("interfaces of %s: %w", p.report.VPC, err)
-	}
-	for _, i := range out.NetworkInterfaces {
-		id := aws.ToString(i.NetworkInterfaceId)
-		if i.Association != nil && aws.ToString(i.Association.PublicIp) != "" {
-			ways = append(ways, incident.Exposure{Path: id, Reason: "it has the public address " + *i.Association.PublicIp})
-		}
-		for _, a := range i.Ipv6Addresses {
-			ways = append(ways, incident.Exposure{Path: id, Reason: "it has the IPv6 address " + aws.ToString(a.Ipv6Address)})
-		}
-		ours := i.Attachment != nil && slices.Contains(p.instances, aws.ToString(i.Attachment.InstanceId))
-		if !ours && i.InterfaceType != types.NetworkInterfaceTypeVpcEndpoint {
-			ways = append(ways, incident.Exposure{Path: id, Reason: "an interface that is neither the instance's nor an endpoint's: " + aws.ToString(i.Description)})
-		}
-	}
-	return ways, nil
-}
-
-func (p *proof) groups(ctx context.Context) (ways []incident.Exposure, err error) {
-	out, err := p.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{p.report.Instance}})
-	if err != nil {
-		return nil, fmt.Errorf("examination instance %s: %w", p.report.Instance, err)
-	}
-	var ids []string
-	for _, r := range out.Reservations {
-		for _, i := range r.Instances {
-			p.report.InstanceState = string(i.State.Name)
-			for _, n := range i.NetworkInterfaces {
-				for _, g := range n.Groups {
-					ids = append(ids, aws.ToString(g.GroupId))
-				}
-			}
-		}
-	}
-	if len(ids) == 0 {
-		return []incident.Exposure{{Path: p.report.Instance, Reason: "AWS shows no security group on it"}}, nil
-	}
-	groups, err := p.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: ids})
-	if err != nil {
-		return nil, fmt.Errorf("groups of %s: %w", p.report.Instance, err)
-	}
-	for _, g := range groups.SecurityGroups {
-		for _, rule := range g.IpPermissions {
-			ways = append(ways, incident.Exposure{Path: aws.ToString(g.GroupId), Reason: "it lets in " + aws.ToString(rule.IpProtocol) + " from " + peers(rule)})
-		}
-		for _, rule := range g.IpPermissionsEgress {
-			if !p.toEndpoints(rule) {
-				ways = append(ways, incident.Exposure{Path: aws.ToString(g.GroupId), Reason: "it lets out " + aws.ToString(rule.IpProtocol) + " to " + peers(rule)})
-			}
-		}
-	}
-	return ways, nil
-}
-
-// toEndpoints: the rule's peers are the endpoints' group and AWS's own prefix
-// lists, and nothing else.
-func (p *proof) toEndpoints(rule types.IpPermission) bool {
-	if len(rule.IpRanges) > 0 || len(rule.Ipv6Ranges) > 0 {
-		return false
-	}
-	for _, g := range rule.UserIdGroupPairs {
-		if aws.ToString(g.GroupId) != p.endpointGroup {
-			return false
-		}
-	}
-	return true
-}
-
-func peers(rule types.IpPermission) string {
-	var all []string
-	for _, r := range rule.IpRanges {
-		all = append(all, aws.ToString(r.CidrIp))
-	}
-	for _, r := range rule.Ipv6Ranges {
-		all = append(all, aws.ToString(r.CidrIpv6))
-	}
-	for _, g := range rule.UserIdGroupPairs {
-		all = append(all, aws.ToString(g.GroupId))
-	}
-	for _, l := range rule.PrefixListIds {
-		all = append(all, aws.ToString(l.PrefixListId))
-	}
-	return strings.Join(all, ", ")
-}
-
-// endpoints: only those of the template may be there, and the one to S3 must
-// not lead to every bucket there is.
-func (p *proof) endpoints(ctx context.Context) (ways []incident.Exposure, err error) {
-	out, err := p.ec2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{Filters: p.filter})
-	if err != nil {
-		return nil, fmt.Errorf("endpoints of %s: %w", p.report.VPC, err)
-	}
-	for _, e := range out.VpcEndpoints {
-		service := aws.ToString(e.ServiceName)
-		switch service[strings.LastIndex(service, ".")+1:] {
-		case "ssm", "ssmmessages", "kms", "logs", "ebs":
-		case "s3":
-			buckets, err := resources(aws.ToString(e.PolicyDocument))
-			if err != nil {
-				return nil, fmt.Errorf("policy of %s: %w", aws.ToString(e.VpcEndpointId), err)
-			}
-			for _, b := range buckets {
-				if name := b[strings.LastIndex(b, ":")+1:]; strings.ContainsAny(strings.TrimSuffix(name, "/*"), "*?") || !strings.Contains(b, ":s3:::") {
-					ways = append(ways, incident.Exposure{Path: aws.ToString(e.VpcEndpointId), Reason: "its policy allows " + b})
-				}
-			}
-		default:
-			ways = append(ways, incident.Exposure{Path: aws.ToString(e.VpcEndpointId), Reason: "an endpoint to " + service})
-		}
-	}
-	return ways, nil
 }

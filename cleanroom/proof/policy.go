@@ -79,14 +79,18 @@ func (s statement) beyond(allowed []Permission) (more []string) {
 	if len(resources) == 0 || len(s.NotResource) > 0 {
 		resources = []string{"*"}
 	}
-	for _, a := range actions {
-		for _, r := range resources {
+	for _, r := range resources {
+		var open []string
+		for _, a := range actions {
 			covered := slices.ContainsFunc(allowed, func(p Permission) bool {
 				return within(strings.ToLower(a), p.Actions, strings.ToLower) && within(r, p.Resources, nil)
 			})
 			if !covered {
-				more = append(more, a+" on "+r)
+				open = append(open, a)
 			}
+		}
+		if len(open) > 0 {
+			more = append(more, strings.Join(open, ", ")+" on "+r)
 		}
 	}
 	return more

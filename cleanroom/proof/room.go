@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/route53resolver"
 )
 
 // Room is what a stack has made: where to look.
@@ -24,7 +25,7 @@ type Room struct {
 // ctx's.
 func ReadRoom(ctx context.Context, cfg aws.Config, room Room) (*Model, error) {
 	r := &roomReader{
-		ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), room: room,
+		ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), resolver: route53resolver.NewFromConfig(cfg), room: room,
 		m:      &Model{Account: room.Account, Region: room.Region, VPC: room.VPC, PrefixLists: make(map[string]string)},
 		filter: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{room.VPC}}},
 	}
@@ -35,7 +36,7 @@ func ReadRoom(ctx context.Context, cfg aws.Config, room Room) (*Model, error) {
 		{"VPC", r.vpc}, {"subnets", r.subnets}, {"route tables", r.routes}, {"Internet gateways", r.internetGateways}, {"egress-only Internet gateways", r.egressOnly},
 		{"NAT gateways", r.natGateways}, {"peerings", r.peerings}, {"transit gateway attachments", r.transits}, {"virtual private gateways", r.vpnGateways},
 		{"network ACLs", r.acls}, {"instances", r.instances}, {"network interfaces", r.interfaces}, {"security groups", r.groups}, {"prefix lists", r.prefixLists},
-		{"endpoints", r.endpoints}, {"instance profiles and roles", r.roles},
+		{"endpoints", r.endpoints}, {"DNS firewall", r.firewall}, {"resolver rules", r.forwards}, {"instance profiles and roles", r.roles},
 	} {
 		err := part.read(ctx)
 		if ctx.Err() != nil {
@@ -50,15 +51,12 @@ func ReadRoom(ctx context.Context, cfg aws.Config, room Room) (*Model, error) {
 
 // roomReader fills a model, one kind of resource after the other.
 type roomReader struct {
-	ec2    *ec2.Client
-	iam    *iam.Client
-	room   Room
-	m      *Model
-	filter []types.Filter // what is in the room's VPC
-}
-
-func (r *roomReader) unknown(resource *string, reason string) {
-	r.m.Unknown = append(r.m.Unknown, Unknown{aws.ToString(resource), reason})
+	ec2      *ec2.Client
+	iam      *iam.Client
+	resolver *route53resolver.Client
+	room     Room
+	m        *Model
+	filter   []types.Filter // what is in the room's VPC
 }
 
 func (r *roomReader) gateway(id *string, kind string) {

@@ -208,8 +208,11 @@ func (t *template) ref(name string) (any, error) {
 		return t.launch.Account, nil
 	case "AWS::Partition":
 		return t.launch.Partition, nil
-	case "AWS::StackName", "AWS::StackId":
+	case "AWS::StackName":
 		return t.launch.Stack, nil
+	case "AWS::StackId": // which ends in an ID that only the launch tells
+		l := t.launch
+		return fmt.Sprintf("arn:%s:cloudformation:%s:%s:stack/%s/00000000-0000-0000-0000-000000000000", l.Partition, l.Region, l.Account, l.Stack), nil
 	case "AWS::URLSuffix":
 		return "amazonaws.com", nil // a value that no rule of the proof looks at
 	case "AWS::NoValue":

@@ -391,7 +391,7 @@ func (r *templateReader) firewall(name string, p properties) {
 			r.unknown(group, "a rule whose domain list is not in the template")
 			continue
 		}
-		r.m.DNS.Rules = append(r.m.DNS.Rules, DNSRule{Group: group, Action: rule.text("Action"), Domains: properties(r.read[list]).list("Domains")})
+		r.m.DNS.Rules = append(r.m.DNS.Rules, DNSRule{Group: group, Action: action(rule.text("Action"), rule.text("Qtype")), Domains: properties(r.read[list]).list("Domains")})
 	}
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -10,12 +9,11 @@ import (
 
 	"github.com/cordon-ir/cordon/cleanroom"
 	"github.com/cordon-ir/cordon/internal/incident"
-	"github.com/cordon-ir/cordon/internal/journal"
 )
 
 func newCleanRoom(g *globals) *cobra.Command {
-	cmd := &cobra.Command{Use: "cleanroom", Short: "List clean rooms, prove them closed, close them"}
-	cmd.AddCommand(newCleanRoomList(g), newCleanRoomStatus(g), newCleanRoomClose(g))
+	cmd := &cobra.Command{Use: "cleanroom", Short: "List clean rooms, prove them closed, work in them, close them"}
+	cmd.AddCommand(newCleanRoomList(g), newCleanRoomStatus(g), newCleanRoomConnect(g), newCleanRoomClose(g))
 	return cmd
 }
 
@@ -36,9 +34,9 @@ func newCleanRoomList(g *globals) *cobra.Command {
 				return g.printJSON(rooms)
 			}
 			t := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(t, "CLEAN ROOM\tSTATE\tREGION\tINSTANCE\tVOLUMES")
+			fmt.Fprintln(t, "CLEAN ROOM\tSTATE\tACCOUNT\tREGION\tINSTANCE\tVOLUMES")
 			for _, room := range rooms {
-				fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%d\n", banner(r.state.Case.Rehearsal), room.Name, room.Event, room.Region, room.Instance, len(room.Volumes))
+				fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\t%d\n", banner(r.state.Case.Rehearsal), room.Name, room.Event, room.Account, room.Region, room.Instance, len(room.Volumes))
 			}
 			return t.Flush()
 		},
@@ -47,17 +45,36 @@ func newCleanRoomList(g *globals) *cobra.Command {
 	return cmd
 }
 
+// openRooms are those of the case's that are not closed; with a name, that one alone.
+func openRooms(r *record, name string) ([]incident.CleanRoom, error) {
+	rooms, err := cleanroom.Rooms(r.entries)
+	if err != nil {
+		return nil, err
+	}
+	var open []incident.CleanRoom
+	for _, room := range rooms {
+		if room.Event != cleanroom.Closed && (name == "" || room.Name == name) {
+			open = append(open, room)
+		}
+	}
+	if len(open) == 0 && name != "" {
+		return nil, incident.WithHint(usagef("--name %s: the case has no open clean room of this name", name), "'cordon cleanroom list --case "+r.state.Case.ID+"' shows them")
+	}
+	return open, nil
+}
+
 func newCleanRoomStatus(g *globals) *cobra.Command {
-	var caseID string
+	var caseID, name string
 	cmd := &cobra.Command{
-		Use: "status --case ID", Short: "Read the clean rooms back from AWS and prove that they are closed", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runCleanRoomStatus(cmd.Context(), g, caseID) },
+		Use: "status --case ID [--name ROOM]", Short: "Read the clean rooms back from AWS, prove that they are closed, and say what has changed since their launch", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runCleanRoomStatus(cmd.Context(), g, caseID, name) },
 	}
 	addCaseFlag(cmd, &caseID)
+	cmd.Flags().StringVar(&name, "name", "", "only this clean room")
 	return cmd
 }
 
-func runCleanRoomStatus(ctx context.Context, g *globals, caseID string) error {
+func runCleanRoomStatus(ctx context.Context, g *globals, caseID, name string) error {
 	w, err := g.open()
 	if err != nil {
 		return err
@@ -66,17 +83,14 @@ func runCleanRoomStatus(ctx context.Context, g *globals, caseID string) error {
 	if err != nil {
 		return err
 	}
-	rooms, err := cleanroom.Rooms(r.entries)
+	rooms, err := openRooms(r, name)
 	if err != nil {
 		return err
 	}
 	a := w.access(nil, caseID)
 	reports := make([]cleanroom.Report, 0, len(rooms))
-	open := 0
+	ways, drift := 0, 0
 	for _, room := range rooms {
-		if room.Event == "closed" {
-			continue
-		}
 		cfg, err := a.Config(ctx, incident.Target{Account: room.Account, Region: room.Region})
 		if err != nil {
 			return err
@@ -85,14 +99,17 @@ func runCleanRoomStatus(ctx context.Context, g *globals, caseID string) error {
 		if err != nil {
 			return fmt.Errorf("clean room %s: %w", room.Name, err)
 		}
-		open += len(report.WaysOut)
+		ways, drift = ways+len(report.WaysOut), drift+len(report.Drift)
 		reports = append(reports, report)
 	}
 	if err := g.printRooms(reports, r.state.Case.Rehearsal); err != nil {
 		return err
 	}
-	if open > 0 {
-		return &outcomeError{exitVerify, fmt.Sprintf("%d undeclared way(s) out of the clean rooms", open), "'cordon cleanroom close' closes them; look at what changed first"}
+	switch {
+	case ways > 0:
+		return &outcomeError{exitVerify, fmt.Sprintf("%d undeclared way(s) out of the clean rooms", ways), "look at what changed first; 'cordon cleanroom close --case " + caseID + "' takes the findings into custody and the rooms down"}
+	case drift > 0:
+		return &outcomeError{exitVerify, fmt.Sprintf("nothing leads out of the clean rooms, but %d thing(s) in them are not as they were at the launch", drift), "CloudTrail says who changed them"}
 	}
 	return nil
 }
@@ -105,94 +122,22 @@ func (g *globals) printRooms(reports []cleanroom.Report, rehearsal bool) error {
 		fmt.Fprintln(g.err, "no clean room is open")
 	}
 	for _, r := range reports {
-		fmt.Fprintf(g.out, "%s%s  %s, instance %s (%s)\n", banner(rehearsal), r.Name, r.State, r.Instance, r.InstanceState)
+		fmt.Fprintf(g.out, "%s%s  %s in %s of %s\n", banner(rehearsal), r.Name, r.State, r.Region, r.Account)
+		for _, i := range r.Instances {
+			fmt.Fprintf(g.out, "  instance %s is %s\n", i.ID, i.State)
+		}
 		for _, p := range r.Checked {
 			fmt.Fprintf(g.out, "  ✓ %s\n", p)
 		}
+		for _, p := range r.Declared {
+			fmt.Fprintf(g.out, "  · %s: %s (declared: %s)\n", p.Resource, p.Reason, p.Declared)
+		}
 		for _, p := range r.WaysOut {
-			fmt.Fprintf(g.out, "  ✗ %s: %s\n", p.Path, p.Reason)
+			fmt.Fprintf(g.out, "  ✗ %s: %s\n", p.Resource, p.Reason)
 		}
-	}
-	return nil
-}
-
-func newCleanRoomClose(g *globals) *cobra.Command {
-	var caseID, name string
-	cmd := &cobra.Command{
-		Use: "close --case ID [--name ROOM]", Short: "Delete the clean rooms' stacks and volumes; the evidence stays", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			w, err := g.open()
-			if err != nil {
-				return err
-			}
-			j, err := w.hold(cmd.Context(), caseID)
-			if err != nil {
-				return err
-			}
-			return errors.Join(w.closeRooms(cmd.Context(), j, name), j.Close())
-		},
-	}
-	addCaseFlag(cmd, &caseID)
-	cmd.Flags().StringVar(&name, "name", "", "only this clean room (default: every one of the case)")
-	return cmd
-}
-
-func (w *workspace) closeRooms(ctx context.Context, j *journal.Journal, name string) error {
-	r, err := fold(j)
-	if err != nil {
-		return err
-	}
-	rooms, err := cleanroom.Rooms(r.entries)
-	if err != nil {
-		return err
-	}
-	var open []incident.CleanRoom
-	for _, room := range rooms {
-		if room.Event != "closed" && (name == "" || room.Name == name) {
-			open = append(open, room)
+		for _, d := range r.Drift {
+			fmt.Fprintf(g.out, "  ≠ %s\n", d)
 		}
-	}
-	if len(open) == 0 {
-		if name != "" {
-			return incident.WithHint(usagef("--name %s: the case has no open clean room of this name", name), "'cordon cleanroom list --case "+j.Case().ID+"' shows them")
-		}
-		fmt.Fprintf(w.g.err, "%sno clean room to close\n", banner(j.Case().Rehearsal))
-		return nil
-	}
-	if err := w.confirmClose(ctx, open); err != nil {
-		return err
-	}
-	a := w.access(j, j.Case().ID)
-	record := func(ctx context.Context, kind incident.EntryType, data any) error {
-		_, err := j.Append(ctx, incident.Draft{Type: kind, Data: data})
-		return err
-	}
-	for _, room := range open {
-		cfg, err := a.Config(ctx, incident.Target{Account: room.Account, Region: room.Region})
-		if err != nil {
-			return err
-		}
-		if err := cleanroom.Close(ctx, cfg, w.clock, room, record); err != nil {
-			return fmt.Errorf("clean room %s: %w", room.Name, err)
-		}
-		fmt.Fprintf(w.g.out, "%sclean room %s is closed\n", banner(j.Case().Rehearsal), room.Name)
-	}
-	return nil
-}
-
-func (w *workspace) confirmClose(ctx context.Context, open []incident.CleanRoom) error {
-	switch {
-	case w.g.yes:
-		return nil
-	case !w.g.isTerminal():
-		return incident.WithHint(errNotApproved, "closing a clean room deletes what was worked out in it; add --yes")
-	}
-	answer, err := w.g.prompt(ctx, fmt.Sprintf("Delete %d clean room(s) and what was worked out in them? yes / no: ", len(open)))
-	if err != nil {
-		return err
-	}
-	if answer != "yes" && answer != "y" {
-		return errNotApproved
 	}
 	return nil
 }

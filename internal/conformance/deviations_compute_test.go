@@ -190,7 +190,7 @@ var computeDeviations = []deviation{
 	{
 		operation: "cloudformation: AWS::EC2::VPCEndpoint", moto: "keeps a Python dictionary as the endpoint's policy", aws: "gives the endpoint the policy as JSON",
 		page: cfnGuide + "aws-resource-ec2-vpcendpoint.html", explains: "the clean room is launched, but can't be proven closed: an unreadable policy must not pass as narrow",
-		fails:    []failure{{"full-response", "cleanroom", "policy of vpce-", "cleanroom=false"}},
+		fails:    []failure{{"full-response", "cleanroom", "its policy can't be read", "cleanroom=false"}},
 		deviates: func(l *lab) bool { return !json.Valid([]byte(l.endpointPolicy())) },
 	},
 	{

@@ -14,6 +14,7 @@ const (
 	KindDiskImage  Kind = "disk-image"
 	KindLog        Kind = "log"
 	KindMemory     Kind = "memory"
+	KindFinding    Kind = "finding" // what an examiner worked out in a clean room
 	KindCheckpoint Kind = "checkpoint"
 	KindManifest   Kind = "manifest"
 )

@@ -32,6 +32,7 @@ const openPolicy = `{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Prin
 func (ops operations) ec2Endpoints() {
 	ec2On(ops, ec2CreateVpcEndpoint)
 	ec2On(ops, ec2DescribeVpcEndpoints)
+	ec2On(ops, ec2ModifyVpcEndpoint)
 	ec2On(ops, ec2DeleteVpcEndpoints)
 }
 
@@ -150,6 +151,24 @@ func ec2DescribeVpcEndpoints(c *call, in *ec2.DescribeVpcEndpointsInput) (*ec2.D
 		return nil, err
 	}
 	return &ec2.DescribeVpcEndpointsOutput{VpcEndpoints: each(found, c.showEndpoint), NextToken: next}, nil
+}
+
+// ec2ModifyVpcEndpoint: API_ModifyVpcEndpoint, of which the simulated account knows
+// the policy only. A reset puts back the one that lets everything pass.
+func ec2ModifyVpcEndpoint(c *call, in *ec2.ModifyVpcEndpointInput) (*ec2.ModifyVpcEndpointOutput, error) {
+	e, err := get(kindEndpoint, c.ec2().Endpoints, in.VpcEndpointId)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case aws.ToBool(in.ResetPolicy):
+		e.Policy = openPolicy
+	case in.PolicyDocument != nil:
+		e.Policy = *in.PolicyDocument
+	default:
+		return nil, apiError("UnsupportedOperation", "The simulated account can change an endpoint's policy only.")
+	}
+	return &ec2.ModifyVpcEndpointOutput{Return: aws.Bool(true)}, nil
 }
 
 // ec2DeleteVpcEndpoints: API_DeleteVpcEndpoints. What can't be deleted is

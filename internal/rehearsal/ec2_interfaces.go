@@ -52,6 +52,7 @@ func (ops operations) ec2Interfaces() {
 	ec2On(ops, ec2DescribeNetworkInterfaceAttribute)
 	ec2On(ops, ec2ModifyNetworkInterfaceAttribute)
 	ec2On(ops, ec2CreateNetworkInterface)
+	ec2On(ops, ec2AttachNetworkInterface)
 	ec2On(ops, ec2DeleteNetworkInterface)
 	ec2On(ops, ec2AssignIpv6Addresses)
 	ec2On(ops, ec2UnassignIpv6Addresses)

@@ -62,6 +62,31 @@ func ec2ModifyNetworkInterfaceAttribute(c *call, in *ec2.ModifyNetworkInterfaceA
 	return &ec2.ModifyNetworkInterfaceAttributeOutput{}, nil
 }
 
+// ec2AttachNetworkInterface: API_AttachNetworkInterface. The interface is in the
+// instance's zone and on no other; each has an index of its own.
+func ec2AttachNetworkInterface(c *call, in *ec2.AttachNetworkInterfaceInput) (*ec2.AttachNetworkInterfaceOutput, error) {
+	s := c.ec2()
+	n, err := get(kindInterface, s.Interfaces, in.NetworkInterfaceId)
+	if err != nil {
+		return nil, err
+	}
+	i, err := get(kindInstance, s.Instances, in.InstanceId)
+	if err != nil {
+		return nil, err
+	}
+	index := aws.ToInt32(in.DeviceIndex)
+	switch {
+	case n.Attachment != nil:
+		return nil, apiError("InvalidNetworkInterface.InUse", fmt.Sprintf("Interface: [%s] in use.", n.ID))
+	case n.AZ != i.AZ:
+		return nil, apiError("InvalidParameterCombination", fmt.Sprintf("You may not attach a network interface to an instance if they are not in the same availability zone: %s, %s", n.AZ, i.AZ))
+	case slices.ContainsFunc(s.interfacesOf(i.ID), func(o *networkInterface) bool { return o.Attachment.Index == index }):
+		return nil, apiError("InvalidParameterValue", fmt.Sprintf("Instance '%s' already has an interface attached at device index '%d'.", i.ID, index))
+	}
+	n.Attachment = &interfaceAttachment{ID: c.id("eni-attach"), Instance: i.ID, Index: index, At: c.Now}
+	return &ec2.AttachNetworkInterfaceOutput{AttachmentId: &n.Attachment.ID}, nil
+}
+
 // changeable refuses what only the service may do that made the interface.
 func (n *networkInterface) changeable() error {
 	if n.Requester == "" {

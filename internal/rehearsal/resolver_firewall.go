@@ -21,6 +21,7 @@ type resolverState struct {
 	FailOpen     map[string]bool                                     `json:"fail_open,omitempty"` // by VPC
 	Logs         map[string]*types.ResolverQueryLogConfig            `json:"logs,omitempty"`
 	Logged       map[string]*types.ResolverQueryLogConfigAssociation `json:"logged,omitempty"`
+	Forwarded    map[string]*types.ResolverRuleAssociation           `json:"forwarded,omitempty"` // by resolver rules
 }
 
 type nameList struct {
@@ -58,6 +59,7 @@ func (ops operations) resolver() {
 	on(ops, resolverAssociateLog)
 	on(ops, resolverListLogged)
 	on(ops, resolverDisassociateLog)
+	ops.resolverRules()
 }
 
 func noSuchName(kind, id string) error {

@@ -1,0 +1,4 @@
+package cleanroom
+
+// JudgeTemplate is the check before a launch.
+var JudgeTemplate = judge
