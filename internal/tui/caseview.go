@@ -21,7 +21,7 @@ type CaseView struct {
 	CaughtUp bool  // the journal has been read to its end once
 	Err      error // the journal can't be read on, or contradicts itself
 
-	calls    map[stepRef][]int // places in Entries
+	calls    map[stepRef][]int // places in Entries of a step's calls
 	progress map[stepRef][]*pace
 }
 
@@ -48,21 +48,52 @@ func NewCaseView() *CaseView {
 // so, and what can still be shown is.
 func (v *CaseView) Add(e incident.Entry) {
 	v.Entries = append(v.Entries, e)
+	ref := stepRef{e.Run, e.Step, e.Target}
+	switch e.Type {
+	case incident.EntryCallIntent, incident.EntryCallResult, incident.EntryCallCount:
+		// Most of a journal: they change no step's state, and are read when they are shown.
+		v.calls[ref] = append(v.calls[ref], len(v.Entries)-1)
+		return
+	case incident.EntryCleanRoom:
+		v.addRoom(e)
+	case incident.EntryStepOutcome:
+		delete(v.progress, ref)
+	}
 	if err := v.State.Add(e); err != nil && v.Err == nil {
 		v.Err = err
 	}
 	if err := v.Custody.Add(e); err != nil && v.Err == nil {
 		v.Err = err
 	}
-	switch e.Type {
-	case incident.EntryCallIntent, incident.EntryCallResult:
-		ref := stepRef{e.Run, e.Step, e.Target}
-		v.calls[ref] = append(v.calls[ref], len(v.Entries)-1)
-	case incident.EntryCleanRoom:
-		v.addRoom(e)
-	case incident.EntryStepOutcome:
-		delete(v.progress, stepRef{e.Run, e.Step, e.Target})
+}
+
+// call is a changing call and its answer.
+type call struct {
+	incident.CallIntent
+	sent     time.Time
+	answered time.Time            // zero: it was not, or not yet
+	result   *incident.CallResult // nil: not answered
+}
+
+// lastCalls are a step's changing calls in the last n of its entries, and how many entries came before those.
+func (v *CaseView) lastCalls(ref stepRef, n int) (calls []call, before int) {
+	places := v.calls[ref]
+	before = max(0, len(places)-n)
+	at := make(map[string]int)
+	for _, i := range places[before:] {
+		switch e := v.Entries[i]; e.Type {
+		case incident.EntryCallIntent:
+			c := call{CallIntent: data[incident.CallIntent](e), sent: e.Time}
+			at[c.Call] = len(calls)
+			calls = append(calls, c)
+		case incident.EntryCallResult:
+			r := data[incident.CallResult](e)
+			if i, ok := at[r.Call]; ok {
+				calls[i].result, calls[i].answered = &r, e.Time
+			}
+		}
 	}
+	return calls, before
 }
 
 // addRoom keeps the last event of each clean room. Later events repeat what the

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,7 +13,8 @@ import (
 type runIndex struct {
 	run       *incident.RunState
 	targets   []targetSpan
-	depth     []int // of each step in the plan: how many it comes after, one after the other
+	status    []*incident.StepStatus // of each step in the plan
+	depth     []int                  // of each step in the plan: how many it comes after, one after the other
 	states    map[incident.StepState]int
 	cuts      bool                // the playbook cuts the network
 	contained *float64            // seconds from the start; nil: not, or not yet
@@ -29,7 +31,7 @@ type targetSpan struct {
 
 // newRunIndex goes through the plan once: its steps stand target by target.
 func newRunIndex(run *incident.RunState) *runIndex {
-	x := &runIndex{run: run, depth: make([]int, len(run.Plan.Steps))}
+	x := &runIndex{run: run, depth: make([]int, len(run.Plan.Steps)), status: make([]*incident.StepStatus, len(run.Plan.Steps))}
 	depth := make(map[string]int)
 	for i, s := range run.Plan.Steps {
 		if i == 0 || run.Plan.Steps[i-1].Target != s.Target {
@@ -40,36 +42,40 @@ func newRunIndex(run *incident.RunState) *runIndex {
 		for _, need := range s.Needs {
 			x.depth[i] = max(x.depth[i], depth[need]+1)
 		}
-		depth[s.ID] = x.depth[i]
+		depth[s.ID], x.status[i] = x.depth[i], run.Steps[s.Key()]
 		x.cuts = x.cuts || slices.Contains(s.Provides, incident.NetworkCut)
 	}
 	x.count()
 	return x
 }
 
-// urgency orders states by how much they want a person: higher first.
-func urgency(s incident.StepState) int {
-	return slices.Index([]incident.StepState{
-		incident.Reverted, incident.Skipped, incident.Succeeded, incident.Pending, incident.Running, incident.Failed, incident.Unknown, incident.Waiting,
-	}, s)
+// byUrgency are the states by how much they want a person, the least first.
+var byUrgency = [...]incident.StepState{
+	incident.Reverted, incident.Skipped, incident.Succeeded, incident.Pending, incident.Running, incident.Failed, incident.Unknown, incident.Waiting,
 }
+
+// urgency is a state's place among byUrgency.
+func urgency(s incident.StepState) int { return slices.Index(byUrgency[:], s) }
 
 // count counts the steps by state and orders the targets.
 func (x *runIndex) count() {
+	before := x.states
 	x.states, x.waiting = make(map[incident.StepState]int), nil
 	for i := range x.targets {
 		t := &x.targets[i]
 		t.worst = incident.Reverted
-		for _, s := range x.run.Plan.Steps[t.from:t.to] {
-			state := x.run.Steps[s.Key()].State
-			x.states[state]++
-			if state == incident.Waiting {
-				x.waiting = append(x.waiting, s)
+		for at, status := range x.status[t.from:t.to] {
+			x.states[status.State]++
+			if status.State == incident.Waiting {
+				x.waiting = append(x.waiting, x.run.Plan.Steps[t.from+at])
 			}
-			if urgency(state) > urgency(t.worst) {
-				t.worst = state
+			if urgency(status.State) > urgency(t.worst) {
+				t.worst = status.State
 			}
 		}
+	}
+	if maps.Equal(before, x.states) {
+		return
 	}
 	x.contained = x.run.ContainedAfter()
 	x.order = x.order[:0]

@@ -345,7 +345,12 @@ func (r *Run) atWork(width, n int) []string {
 		if status.State != incident.Running {
 			continue
 		}
-		for _, c := range status.LostCalls {
+		const recent = 64 // entries: a call in flight is among the last
+		calls, _ := r.view.lastCalls(stepRef{r.index.run.ID, s.ID, s.Target.String()}, recent)
+		for _, c := range calls {
+			if c.result != nil {
+				continue
+			}
 			if len(lines) > n {
 				return lines
 			}

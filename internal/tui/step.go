@@ -234,45 +234,33 @@ func (d *detail) outcome(s *incident.StepStatus) {
 	}
 }
 
-// calls are the step's changing calls with AWS's request IDs, the newest last.
+// calls are the step's last changing calls with AWS's request IDs, the newest last.
 func (d *detail) calls(v *CaseView, ref stepRef) {
-	places := v.calls[ref]
-	if len(places) == 0 {
+	const shown = 400 // entries: an export has thousands
+	calls, before := v.lastCalls(ref, shown)
+	if len(calls) == 0 {
 		return
 	}
 	d.rule("calls that change something")
-	sent := make(map[string]incident.Entry)
-	for _, i := range places {
-		e := v.Entries[i]
-		if e.Type == incident.EntryCallIntent {
-			sent[data[incident.CallIntent](e).Call] = e
-			continue
-		}
-		r := data[incident.CallResult](e)
-		d.call(sent[r.Call], &r, e.Time)
-		delete(sent, r.Call)
+	if before > 0 {
+		d.line(d.t.Dim.Render("the last ones; the journal has all"))
 	}
-	for _, i := range places { // in the order of the journal: those without an answer
-		if e := v.Entries[i]; e.Type == incident.EntryCallIntent {
-			if _, lost := sent[data[incident.CallIntent](e).Call]; lost {
-				d.call(e, nil, time.Time{})
-			}
-		}
+	for _, c := range calls {
+		d.call(c)
 	}
 }
 
-func (d *detail) call(sent incident.Entry, r *incident.CallResult, at time.Time) {
-	c := data[incident.CallIntent](sent)
-	line := d.t.Dim.Render(sent.Time.UTC().Format("15:04:05 ")) + clean(c.Service+":"+c.Operation)
-	switch {
+func (d *detail) call(c call) {
+	line := d.t.Dim.Render(c.sent.UTC().Format("15:04:05 ")) + clean(c.Service+":"+c.Operation)
+	switch r := c.result; {
 	case r == nil:
 		line += d.t.Warn.Render(" not answered")
 	case r.ErrorCode != "" || r.Error != "":
 		line += " " + d.t.Bad.Render(clean(r.ErrorCode)) + " " + clean(r.Error) + d.t.Dim.Render(" "+clean(r.RequestID))
 	default:
-		line += d.t.Dim.Render(" " + tookText(at.Sub(sent.Time)) + " " + clean(r.RequestID))
+		line += d.t.Dim.Render(" " + tookText(c.answered.Sub(c.sent)) + " " + clean(r.RequestID))
 	}
-	if r != nil && r.Attempts > 1 {
+	if r := c.result; r != nil && r.Attempts > 1 {
 		line += d.t.Warn.Render(fmt.Sprintf(" %d attempts", r.Attempts))
 	}
 	d.line(line)

@@ -44,15 +44,35 @@ func frame(s string, size Size) string {
 	return b.String()
 }
 
-// wrap breaks a text into lines of at most width cells, never at a hyphen unless
-// a word is too long: IDs are full of them.
-func wrap(s string, width int) []string {
-	const unbroken = "\u2011" // the non-breaking hyphen
+// wrap breaks a text without styles into lines of at most width cells, at spaces;
+// not at hyphens, which IDs are full of. A word that is too long is cut.
+func wrap(s string, width int) (lines []string) {
 	if width <= 0 {
 		return nil
 	}
-	s = ansi.Wrap(strings.ReplaceAll(s, "-", unbroken), width, "")
-	return strings.Split(strings.ReplaceAll(s, unbroken, "-"), "\n")
+	for _, paragraph := range strings.Split(s, "\n") {
+		line := ""
+		for i, word := range strings.Split(paragraph, " ") {
+			if i > 0 && cells(line)+1+cells(word) <= width {
+				line += " " + word
+				continue
+			}
+			if i > 0 {
+				lines = append(lines, line)
+			}
+			for cells(word) > width {
+				part := ansi.Truncate(word, width, "")
+				if part == "" {
+					break // one sign is wider than the line
+				}
+				lines = append(lines, part)
+				word = word[len(part):]
+			}
+			line = word
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // beside puts two texts next to each other; left is leftWidth cells wide.
