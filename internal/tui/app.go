@@ -124,6 +124,12 @@ func (a *App) deliver(m addressed) tea.Cmd {
 	case replaceMsg:
 		a.drop(m.to)
 		return a.push(msg.screen)
+	case restartMsg:
+		for _, p := range a.stack[1:] {
+			p.leave()
+		}
+		a.stack = a.stack[:1]
+		return a.push(msg.screen)
 	case popMsg:
 		return a.back()
 	case sayMsg:

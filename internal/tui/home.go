@@ -185,6 +185,14 @@ func (h *Home) key(msg tea.KeyPressMsg) tea.Cmd {
 		if at < len(list) {
 			return Push(NewRun(h.env, list[at].ID))
 		}
+	case keyRelease:
+		switch {
+		case at >= len(list):
+		case list[at].Live:
+			return Warn("a run is under way in " + list[at].ID + ": open it first")
+		default:
+			return Push(NewRelease(h.env, list[at].ID))
+		}
 	}
 	return nil
 }
@@ -258,7 +266,7 @@ func (h *Home) Keys() []Key {
 	if h.filtering {
 		return []Key{{"enter", "keep the filter"}, {keyBack, "all cases"}}
 	}
-	return []Key{{"enter", "open"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
+	return []Key{{"enter", "open"}, {keyRelease, "release"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
 }
 
 // View draws the list, and the chosen case below or beside it.

@@ -29,7 +29,7 @@ type Run struct {
 	typing bool
 
 	unverified error // what 'journal verify' said
-	failed     error // what the child said
+	failed     error // what the child said, where it failed
 }
 
 // NewRun returns the screen of a case's runs.
@@ -99,7 +99,7 @@ func (r *Run) Update(msg tea.Msg) tea.Cmd {
 	case verifiedMsg:
 		r.unverified = verifyFailure(msg.err)
 	case childMsg:
-		r.child, r.failed = nil, childFailure(msg.err)
+		r.child, r.failed = nil, msg.err
 	case didMsg:
 		if msg.err != nil {
 			return Warn(msg.err.Error())
@@ -126,16 +126,20 @@ func verifyFailure(err error) error {
 }
 
 // childFailure is why a run did not begin. What happened to one that did, the journal tells.
-func childFailure(err error) error {
-	const exitFailed, exitUsage, exitHeld = 1, 2, 7 // docs/cli.md
+func childFailure(err error, last *incident.RunState) error {
+	const exitFailed, exitUsage, exitNotApproved, exitHeld = 1, 2, 5, 7 // docs/cli.md
 	var failed *CommandError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &failed) && failed.Code != exitFailed && failed.Code != exitUsage && failed.Code != exitHeld:
-		return nil
-	default:
+	case !errors.As(err, &failed):
 		return err
+	case failed.Code == exitNotApproved && (last == nil || last.Outcome != incident.OutcomeRefused):
+		return err // by its digest: the plan has changed since
+	case failed.Code == exitFailed, failed.Code == exitUsage, failed.Code == exitHeld:
+		return err
+	default:
+		return nil
 	}
 }
 
@@ -205,6 +209,9 @@ func (r *Run) Keys() []Key {
 		keys = append(keys, Key{"enter", "detail"}, Key{"s", "skip step"})
 	}
 	keys = append(keys, Key{"l", "journal"})
+	if r.index != nil && !r.view.Live {
+		keys = append(keys, Key{keyRelease, "release"})
+	}
 	if r.many() {
 		keys = append(keys, Key{"t", "targets"}, Key{keyFilter, "filter"})
 	}
@@ -266,6 +273,11 @@ func (r *Run) key(msg tea.KeyPressMsg) tea.Cmd {
 		return r.open()
 	case "l":
 		return Push(newJournal(r.env, r.caseID, r.view))
+	case keyRelease:
+		if r.view.Live {
+			return Warn("a run is under way: its end, or an interrupt (I), comes before a release")
+		}
+		return Push(NewRelease(r.env, r.caseID))
 	default:
 		return r.steer(key)
 	}

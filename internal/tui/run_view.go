@@ -51,8 +51,8 @@ func (r *Run) banners(width int) []string {
 	if r.view.Err != nil && (r.unverified == nil || r.unverified.Error() != r.view.Err.Error()) {
 		alarm("the journal can't be followed: " + r.view.Err.Error())
 	}
-	if r.failed != nil {
-		message, hint := explain(r.failed)
+	if failed := childFailure(r.failed, r.view.Run("")); failed != nil {
+		message, hint := explain(failed)
 		alarm("not started: " + message)
 		if hint != "" {
 			warn("hint: " + hint)

@@ -57,6 +57,7 @@ type ShownMsg struct{}
 type (
 	pushMsg    struct{ screen Screen }
 	replaceMsg struct{ screen Screen }
+	restartMsg struct{ screen Screen }
 	popMsg     struct{}
 	sayMsg     struct {
 		text string
@@ -77,6 +78,10 @@ func Push(s Screen) tea.Cmd { return func() tea.Msg { return pushMsg{s} } }
 
 // Replace opens a screen in the place of this one.
 func Replace(s Screen) tea.Cmd { return func() tea.Msg { return replaceMsg{s} } }
+
+// Restart opens a screen on the first one, leaving all others: a new run is not
+// a detail of where it was started.
+func Restart(s Screen) tea.Cmd { return func() tea.Msg { return restartMsg{s} } }
 
 // Pop leaves the screen.
 func Pop() tea.Cmd { return func() tea.Msg { return popMsg{} } }
