@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ebs"
@@ -33,6 +34,7 @@ const (
 	// run that was interrupted can go on until then.
 	restoreTimeout = 24 * 60
 	maxRecord      = 1 << 20 // bytes of an item's record
+	sealLimit      = 10 * time.Minute
 )
 
 // exported finds the exported image of a snapshot that is gone, by the record
@@ -90,13 +92,13 @@ type restoration struct {
 	reader *diskimage.Reader
 }
 
-// sealing is recorded before a snapshot is completed: what a later try completes
-// it with, once more, without reading the image again.
-type sealing struct {
+// restoring is recorded when a snapshot is begun, and again before it is
+// completed, with what a later try completes it with, without reading the image again.
+type restoring struct {
 	Item     string `json:"restored_item"`
 	Snapshot string `json:"restored_snapshot"`
-	Blocks   int32  `json:"restored_blocks"`
-	Checksum string `json:"restored_checksum"` // base64
+	Blocks   int32  `json:"restored_blocks,omitempty"`
+	Checksum string `json:"restored_checksum,omitempty"` // base64; empty until every block is written
 }
 
 // restored returns a snapshot with the content of the image. The image is read to its last byte and checked
@@ -112,72 +114,49 @@ func (o *opening) restored(ctx context.Context, d disk) (string, error) {
 	if r.reader, err = diskimage.Open(ctx, store, *d.Image); err != nil {
 		return "", err
 	}
-	seal, err := r.sealed(ctx)
+	made, err := r.start(ctx)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("restoring %s: %w", d.Item, err)
 	}
-	if seal.Snapshot == "" {
-		if seal, err = r.write(ctx); err != nil {
+	if made.Checksum == "" {
+		if err := r.write(ctx, &made); err != nil {
+			return "", fmt.Errorf("restoring %s as %s: %w", d.Item, made.Snapshot, err)
+		}
+		if err := o.req.Record(ctx, incident.EntryStepRecord, made); err != nil {
 			return "", err
 		}
-		if err := o.req.Record(ctx, incident.EntryStepRecord, seal); err != nil {
-			return "", err
-		}
 	}
-	if err := r.complete(ctx, seal); err != nil {
-		return "", fmt.Errorf("completing %s, restored from %s: %w", seal.Snapshot, d.Item, err)
+	if err := r.complete(ctx, made); err != nil {
+		return "", fmt.Errorf("completing %s, restored from %s: %w", made.Snapshot, d.Item, err)
 	}
-	return seal.Snapshot, recordOnce(ctx, o.req, incident.EntryCustody, evidence.CustodyEvent{
+	return made.Snapshot, recordOnce(ctx, o.req, incident.EntryCustody, evidence.CustodyEvent{
 		Item: d.Item, Event: "restored", Reason: "examination in clean room " + stackName(o.req),
-		Detail: fmt.Sprintf("as snapshot %s, every digest checked", seal.Snapshot),
+		Detail: fmt.Sprintf("as snapshot %s, every digest checked", made.Snapshot),
 	})
 }
 
-// sealed is what an earlier try recorded of a snapshot that is still good.
-func (r *restoration) sealed(ctx context.Context) (sealing, error) {
+// start begins the snapshot, or finds the one that an earlier try has begun, unless AWS has given it up.
+func (r *restoration) start(ctx context.Context) (restoring, error) {
+	var last restoring
+	begun := 0
 	for _, raw := range r.req.Recorded(incident.EntryStepRecord) {
-		var s sealing
-		if err := json.Unmarshal(raw, &s); err != nil || s.Item != r.disk.Item {
+		var made restoring
+		if err := json.Unmarshal(raw, &made); err != nil || made.Item != r.disk.Item {
 			continue
 		}
-		snap, ok, err := r.begun(ctx)
-		if err != nil {
-			return sealing{}, err
-		}
-		if ok && aws.ToString(snap.SnapshotId) == s.Snapshot {
-			return s, nil
+		if last = made; made.Checksum == "" {
+			begun++
 		}
 	}
-	return sealing{}, nil
-}
-
-// begun is the snapshot that this step has begun for the item and that AWS has not given up.
-func (r *restoration) begun(ctx context.Context) (types.Snapshot, bool, error) {
-	out, err := r.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{
-		{Name: aws.String("tag:" + tagToken), Values: []string{r.req.Token}}, {Name: aws.String("tag:" + tagRestored), Values: []string{r.disk.Item}},
-	}})
-	if err != nil {
-		return types.Snapshot{}, false, fmt.Errorf("restored snapshots: %w", err)
-	}
-	for _, s := range out.Snapshots {
-		if s.State != types.SnapshotStateError {
-			return s, true, nil
+	if last.Snapshot != "" {
+		if state, err := r.state(ctx, last.Snapshot); err != nil || state != types.SnapshotStateError {
+			return last, err
 		}
-	}
-	return types.Snapshot{}, false, nil
-}
-
-// start begins the snapshot, or finds the one that an earlier try has begun.
-func (r *restoration) start(ctx context.Context) (string, error) {
-	snap, ok, err := r.begun(ctx)
-	if err != nil {
-		return "", err
-	}
-	if ok {
-		return aws.ToString(snap.SnapshotId), nil
 	}
 	in := &ebs.StartSnapshotInput{
 		VolumeSize: aws.Int64(int64(r.disk.GiB)), Encrypted: aws.Bool(true), Timeout: aws.Int32(restoreTimeout),
+		// A token names one request: another snapshot needs another.
+		ClientToken: aws.String(fmt.Sprintf("%s-%s-%d", r.req.Token, r.disk.Snapshot, begun)),
 		Description: aws.String("restored from " + r.disk.Item), Tags: []ebstypes.Tag{{Key: aws.String(tagRestored), Value: &r.disk.Item}},
 	}
 	if r.in.VolumeKey != "" {
@@ -188,37 +167,45 @@ func (r *restoration) start(ctx context.Context) (string, error) {
 	}
 	out, err := r.ebs.StartSnapshot(ctx, in)
 	if err != nil {
-		return "", fmt.Errorf("restoring %s: %w", r.disk.Item, err)
+		return restoring{}, err
 	}
-	return aws.ToString(out.SnapshotId), nil
+	made := restoring{Item: r.disk.Item, Snapshot: aws.ToString(out.SnapshotId)}
+	return made, r.req.Record(ctx, incident.EntryStepRecord, made)
+}
+
+// state of a snapshot that this step has begun; error where it is gone.
+func (r *restoration) state(ctx context.Context, id string) (types.SnapshotState, error) {
+	out, err := r.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{Filters: []types.Filter{{Name: aws.String("snapshot-id"), Values: []string{id}}}})
+	if err != nil {
+		return "", fmt.Errorf("snapshot %s: %w", id, err)
+	}
+	for _, s := range out.Snapshots {
+		return s.State, nil
+	}
+	return types.SnapshotStateError, nil
 }
 
 // write puts every block that is not zeros into the snapshot.
-func (r *restoration) write(ctx context.Context) (sealing, error) {
-	id, err := r.start(ctx)
-	if err != nil {
-		return sealing{}, err
-	}
-	s := sealing{Item: r.disk.Item, Snapshot: id}
+func (r *restoration) write(ctx context.Context, made *restoring) error {
 	all := sha256.New() // over the digests of the blocks in their order: "linear" (API_CompleteSnapshot)
-	total := r.reader.Image().Blocks
+	blocks, total := int32(0), r.reader.Image().Blocks
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallelBlocks)
-	err = r.reader.Blocks(gctx, func(b diskimage.Block) error {
-		g.Go(func() error { return r.put(gctx, id, b) })
+	err := r.reader.Blocks(gctx, func(b diskimage.Block) error {
+		g.Go(func() error { return r.put(gctx, made.Snapshot, b) })
 		all.Write(b.Sum[:])
-		s.Blocks++
-		r.req.Progress(incident.Progress{Step: r.req.Step, What: "restoring " + r.disk.Item, Done: int64(s.Blocks), Total: max(total, int64(s.Blocks)), Unit: "blocks"})
+		blocks++
+		r.req.Progress(incident.Progress{Step: r.req.Step, What: "restoring " + r.disk.Item, Done: int64(blocks), Total: max(total, int64(blocks)), Unit: "blocks"})
 		return nil
 	})
 	if perr := g.Wait(); perr != nil {
 		err = perr // reading ended because of it
 	}
 	if err != nil {
-		return sealing{}, fmt.Errorf("restoring %s as %s: %w", r.disk.Item, id, err)
+		return err
 	}
-	s.Checksum = base64.StdEncoding.EncodeToString(all.Sum(nil))
-	return s, nil
+	made.Blocks, made.Checksum = blocks, base64.StdEncoding.EncodeToString(all.Sum(nil))
+	return nil
 }
 
 // put writes one block. For some time a new snapshot is not found.
@@ -240,19 +227,26 @@ func (r *restoration) put(ctx context.Context, id string, b diskimage.Block) err
 }
 
 // complete seals the snapshot, unless an earlier try has.
-func (r *restoration) complete(ctx context.Context, s sealing) error {
+func (r *restoration) complete(ctx context.Context, made restoring) error {
 	_, err := r.ebs.CompleteSnapshot(ctx, &ebs.CompleteSnapshotInput{
-		SnapshotId: &s.Snapshot, ChangedBlocksCount: aws.Int32(s.Blocks), Checksum: &s.Checksum,
+		SnapshotId: &made.Snapshot, ChangedBlocksCount: aws.Int32(made.Blocks), Checksum: &made.Checksum,
 		ChecksumAlgorithm:         ebstypes.ChecksumAlgorithmChecksumAlgorithmSha256,
 		ChecksumAggregationMethod: ebstypes.ChecksumAggregationMethodChecksumAggregationLinear,
 	})
-	if err == nil {
-		return nil
+	var refused *ebstypes.ValidationException
+	if !errors.As(err, &refused) {
+		return err
 	}
-	if snap, ok, derr := r.begun(ctx); derr == nil && ok && snap.State == types.SnapshotStateCompleted {
-		return nil
+	// Sealed by an earlier try whose answer was lost: it completes within seconds. One that was not is
+	// pending until it is given up.
+	perr := incident.Poll(ctx, r.req.Clock, volumePoll, sealLimit, made.Snapshot+" to be completed", func(ctx context.Context) (bool, error) {
+		state, err := r.state(ctx, made.Snapshot)
+		return state == types.SnapshotStateCompleted, err
+	})
+	if perr != nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // deleteRestored deletes the snapshots that a step has restored from images: the

@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -66,20 +67,12 @@ func cfnInvalid(format string, args ...any) error {
 // parseTemplate reads JSON, or YAML with the short forms (!Ref), and checks what
 // CloudFormation checks before it makes anything.
 func parseTemplate(body string) (*cfnTemplate, error) {
-	var node yaml.Node
-	if err := yaml.Unmarshal([]byte(body), &node); err != nil {
-		return nil, cfnInvalid("Template format error: %v", err)
-	}
-	if len(node.Content) == 0 {
-		return nil, cfnInvalid("Template format error: the template is empty")
-	}
-	plain, err := longForm(node.Content[0])
-	if err != nil {
-		return nil, cfnInvalid("Template format error: %v", err)
-	}
-	b, err := json.Marshal(plain)
-	if err != nil {
-		return nil, cfnInvalid("Template format error: %v", err)
+	b := []byte(body)
+	if !json.Valid(b) || !strings.HasPrefix(strings.TrimSpace(body), "{") {
+		var err error
+		if b, err = templateInJSON(b); err != nil {
+			return nil, cfnInvalid("Template format error: %v", err)
+		}
 	}
 	t := new(cfnTemplate)
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -89,6 +82,22 @@ func parseTemplate(body string) (*cfnTemplate, error) {
 		return nil, cfnInvalid("Template format error: %v", err)
 	}
 	return t, t.check()
+}
+
+// templateInJSON turns YAML with the short forms into JSON with the long ones.
+func templateInJSON(body []byte) ([]byte, error) {
+	var node yaml.Node
+	if err := yaml.Unmarshal(body, &node); err != nil {
+		return nil, err
+	}
+	if len(node.Content) == 0 {
+		return nil, errors.New("the template is empty")
+	}
+	plain, err := longForm(node.Content[0])
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(plain)
 }
 
 // longForm makes plain values of YAML; the tag of a short form becomes the function's name.

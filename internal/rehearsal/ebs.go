@@ -34,6 +34,9 @@ func (ops operations) ebs() {
 	on(ops, ebsListSnapshotBlocks)
 	on(ops, ebsListChangedBlocks)
 	on(ops, ebsGetSnapshotBlock)
+	on(ops, ebsStartSnapshot)
+	on(ops, ebsPutSnapshotBlock)
+	on(ops, ebsCompleteSnapshot)
 }
 
 // blockToken and pageToken are a token's purposes.

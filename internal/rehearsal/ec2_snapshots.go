@@ -27,6 +27,7 @@ type snapshot struct {
 	Completes   time.Time           `json:"completes"`
 	Encrypted   bool                `json:"encrypted,omitempty"`
 	KMSKey      string              `json:"kms_key,omitempty"` // ARN
+	Writing     *snapshotWriting    `json:"writing,omitempty"` // nil but for one that is being written block by block
 	Lock        *snapshotLock       `json:"lock,omitempty"`
 	SharedWith  []string            `json:"shared_with,omitempty"` // accounts; all: everyone
 }
@@ -60,6 +61,12 @@ func snapshotTime(size int32) time.Duration {
 
 func (s *ec2State) tickSnapshots(now time.Time) (changed bool) {
 	for _, snap := range s.Snapshots {
+		if w := snap.Writing; w != nil && snap.State == types.SnapshotStatePending {
+			if now.Sub(w.Last) >= w.Timeout {
+				changed, snap.State, snap.Message = true, types.SnapshotStateError, "The snapshot was not completed in time."
+			}
+			continue
+		}
 		if snap.State == types.SnapshotStatePending && !now.Before(snap.Completes) {
 			changed, snap.State = true, types.SnapshotStateCompleted
 			if snap.Message != "" {
@@ -72,8 +79,11 @@ func (s *ec2State) tickSnapshots(now time.Time) (changed bool) {
 
 // progress is how far a snapshot is, as AWS writes it.
 func (snap *snapshot) progress(now time.Time) string {
-	if snap.State != types.SnapshotStatePending {
+	switch {
+	case snap.State != types.SnapshotStatePending:
 		return "100%"
+	case snap.Writing != nil:
+		return "0%"
 	}
 	return fmt.Sprintf("%d%%", min(99, 100*now.Sub(snap.Started)/snap.Completes.Sub(snap.Started)))
 }

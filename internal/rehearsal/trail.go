@@ -53,11 +53,11 @@ func (ops operations) trail() {
 }
 
 // record keeps a call in the event history, refused ones too. The history has
-// management events only: S3 object calls and the EBS direct APIs are data
-// events, which LookupEvents never returns.
+// management events only: S3 object calls and those of the EBS direct APIs about
+// blocks are data events, which LookupEvents never returns.
 // https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
 func (s *trailState) record(c *call, name string, in any, err error) {
-	if c.service == "ebs" || c.service == "s3" && !bucketCall.MatchString(name) {
+	if c.service == "ebs" && strings.Contains(name, "Block") || c.service == "s3" && !bucketCall.MatchString(name) {
 		return
 	}
 	params := eventParameters(in)
