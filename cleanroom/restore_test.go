@@ -144,7 +144,7 @@ func TestASnapshotThatIsGoneIsRestoredFromItsImage(t *testing.T) {
 	if events := b.custody(item); !slices.Equal(events, []string{"acquired", "restored", "attached"}) {
 		t.Errorf("custody %q", events)
 	}
-	if err := cleanroom.Close(t.Context(), b.cfg(), b.account.Clock(), b.room(), b.record); err != nil {
+	if _, err := b.closure().Close(t.Context(), b.room()); err != nil {
 		t.Fatal(err)
 	}
 	if left := b.restored(); len(left) != 0 {
