@@ -129,6 +129,7 @@ type caseSummary struct {
 	incident.Case
 	Closed   bool         `json:"closed"`
 	Live     bool         `json:"live"` // a process holds it
+	Holder   int          `json:"holder_pid,omitempty"`
 	Entries  int          `json:"entries"`
 	Runs     []runSummary `json:"runs,omitempty"`
 	Evidence int          `json:"evidence"`
@@ -146,8 +147,30 @@ type runSummary struct {
 	Steps    map[string]int     `json:"steps"` // by state
 	Targets  []incident.Target  `json:"targets"`
 	LeftOut  []incident.LeftOut `json:"left_out,omitempty"`
+	// Paused says who holds up further steps, and why.
+	Paused *incident.RunPaused `json:"paused,omitempty"`
+	// Running, Waiting, Unknown and Failed are the steps that a responder asks for first, as ID@account/region/instance.
+	Running []string `json:"running,omitempty"`
+	Waiting []string `json:"waiting,omitempty"`
+	Unknown []string `json:"unknown,omitempty"`
+	Failed  []string `json:"failed,omitempty"`
 
 	finished bool
+}
+
+// count puts the run's steps under their states.
+func (s *runSummary) count(run *incident.RunState) {
+	s.Steps = make(map[string]int)
+	for _, step := range run.Plan.Steps {
+		state := run.Steps[step.Key()].State
+		s.Steps[state.String()]++
+		list := map[incident.StepState]*[]string{
+			incident.Running: &s.Running, incident.Waiting: &s.Waiting, incident.Unknown: &s.Unknown, incident.Failed: &s.Failed,
+		}[state]
+		if list != nil {
+			*list = append(*list, step.Key().String())
+		}
+	}
 }
 
 func (w *workspace) summarise(ctx context.Context, id string) caseSummary {
@@ -159,7 +182,9 @@ func (w *workspace) summarise(ctx context.Context, id string) caseSummary {
 		Case: r.state.Case, Closed: r.state.Closed, Live: journal.Live(ctx, r.dir),
 		Entries: len(r.entries), Evidence: len(r.custody.Items),
 	}
-	if !s.Live {
+	if s.Live {
+		s.Holder = journal.Holder(r.dir)
+	} else {
 		r.state.Abandon() // what was under way is unknown
 	}
 	rooms, err := cleanroom.Rooms(r.entries)
@@ -172,15 +197,13 @@ func (w *workspace) summarise(ctx context.Context, id string) caseSummary {
 		}
 	}
 	for _, run := range r.state.Runs {
-		steps := make(map[string]int)
-		for _, st := range run.Steps {
-			steps[st.State.String()]++
-		}
-		s.Runs = append(s.Runs, runSummary{
+		sum := runSummary{
 			ID: run.ID, Kind: run.Kind, Playbook: run.Plan.Playbook, Outcome: run.Outcome,
-			Started: run.Started, Steps: steps, Targets: run.Plan.Targets, LeftOut: run.Plan.LeftOut,
+			Started: run.Started, Targets: run.Plan.Targets, LeftOut: run.Plan.LeftOut, Paused: run.Paused,
 			finished: run.Finished(),
-		})
+		}
+		sum.count(run)
+		s.Runs = append(s.Runs, sum)
 	}
 	return s
 }

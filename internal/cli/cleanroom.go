@@ -31,7 +31,7 @@ func newCleanRoomList(g *globals) *cobra.Command {
 				return err
 			}
 			if g.output == "json" {
-				return g.printJSON(rooms)
+				return g.printJSON(append([]incident.CleanRoom{}, rooms...))
 			}
 			t := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
 			fmt.Fprintln(t, "CLEAN ROOM\tSTATE\tACCOUNT\tREGION\tINSTANCE\tVOLUMES")

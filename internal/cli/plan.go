@@ -83,15 +83,33 @@ func runPlan(ctx context.Context, g *globals, name string, o planOptions) error 
 	if err != nil {
 		return err
 	}
-	plan, _, err := w.plan(ctx, r.state.Case, pb, nil, o)
+	plan, e, err := w.plan(ctx, r.state.Case, pb, nil, o)
 	if err != nil {
 		return err
 	}
 	if g.output == "json" {
-		return g.printJSON(plan)
+		return g.printJSON(shownPlan{plan, r.state.Case.Rehearsal, e.permissions(plan)})
 	}
 	printPlan(g, plan, r.state.Case.Rehearsal)
 	return nil
+}
+
+// shownPlan is a plan as a program gets it. Its JSON is stable.
+type shownPlan struct {
+	incident.Plan
+	Rehearsal   bool     `json:"rehearsal"`
+	Permissions []string `json:"permissions"` // IAM actions that its steps need
+}
+
+func (e *engine) permissions(p incident.Plan) []string {
+	var all []string
+	for _, s := range p.Steps {
+		if spec, ok := e.registry.Spec(s.Action); ok && s.Skip == "" {
+			all = append(all, spec.Permissions...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // plan reads the account and binds the playbook to the targets.

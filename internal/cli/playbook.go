@@ -65,12 +65,39 @@ func newPlaybookShow(g *globals) *cobra.Command {
 				return err
 			}
 			if g.output == "json" {
-				return g.printJSON(pb)
+				return g.printPlaybook(pb)
 			}
 			_, err = fmt.Fprint(g.out, pb.Source)
 			return err
 		},
 	}
+}
+
+// shownStep is a step with what its action declares. Its JSON is stable.
+type shownStep struct {
+	incident.Step
+	Does        string          `json:"does"`   // the action's summary
+	Impact      incident.Impact `json:"impact"` // at worst
+	Permissions []string        `json:"permissions"`
+}
+
+func (g *globals) printPlaybook(pb incident.Playbook) error {
+	all, err := specs()
+	if err != nil {
+		return err
+	}
+	shown := struct {
+		incident.Playbook
+		Steps []shownStep `json:"steps"`
+	}{Playbook: pb}
+	for _, s := range pb.Steps {
+		for _, spec := range all {
+			if spec.Name == s.Action {
+				shown.Steps = append(shown.Steps, shownStep{s, spec.Summary, spec.Impact, spec.Permissions})
+			}
+		}
+	}
+	return g.printJSON(shown)
 }
 
 func newPlaybookLint(g *globals) *cobra.Command {

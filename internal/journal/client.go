@@ -182,3 +182,6 @@ func Live(ctx context.Context, dir string) bool {
 	}
 	return c.Close() == nil
 }
+
+// Holder is the ID of the process that holds a live case in dir; 0 where that can't be read.
+func Holder(dir string) int { return holderOf(dir) }
