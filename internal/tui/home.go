@@ -88,7 +88,7 @@ type Home struct {
 
 	read    bool // the list was read once
 	reading bool
-	ticks   int // until the cases are read again
+	ticks   int
 
 	chosen    string // a case's ID
 	filter    textinput.Model
@@ -99,7 +99,6 @@ type Home struct {
 type casesMsg struct {
 	list []caseSummary
 	err  error
-	took time.Duration
 }
 
 // NewHome returns the first screen.
@@ -116,29 +115,28 @@ func (h *Home) refresh() tea.Cmd {
 	if h.reading {
 		return nil
 	}
-	h.reading = true
+	h.reading, h.ticks = true, 0
 	return func() tea.Msg {
 		var m casesMsg
-		start := h.env.Clock.Now()
 		m.err = h.env.Cordon.Read(h.ctx, &m.list, "case", "list")
-		m.took = h.env.Clock.Now().Sub(start)
 		return m
 	}
 }
+
+// refreshTicks is how many seconds pass between two readings of all cases.
+const refreshTicks = 3
 
 // Update takes keys and what was read.
 func (h *Home) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case casesMsg:
 		h.reading, h.read, h.err = false, true, msg.err
-		// Reading all cases takes at most a tenth of the time, however long their journals are.
-		h.ticks = max(3, int(10*msg.took/time.Second))
 		if msg.err == nil {
 			h.list = msg.list
 			slices.SortStableFunc(h.list, func(a, b caseSummary) int { return b.Opened.Compare(a.Opened) })
 		}
 	case TickMsg:
-		if h.ticks--; h.ticks <= 0 && !h.env.Theme.Still {
+		if h.ticks++; h.ticks >= refreshTicks && !h.env.Theme.Still {
 			return h.refresh()
 		}
 	case ShownMsg:
@@ -195,8 +193,34 @@ func (h *Home) key(msg tea.KeyPressMsg) tea.Cmd {
 		default:
 			return Push(NewRelease(h.env, list[at].ID))
 		}
+	case keyPlan:
+		return Push(NewPlaybooks(h.env, h.start(list)))
 	}
 	return nil
+}
+
+// start is a playbook in the chosen case, on what was worked on there last; where
+// there is no case that is open, in a new one.
+func (h *Home) start(list []caseSummary) Start {
+	if at := h.at(list); at < len(list) && !list[at].Closed && list[at].Error == "" {
+		s := Start{CaseID: list[at].ID}
+		if n := len(list[at].Runs); n > 0 {
+			s.Targets = targetNames(list[at].Runs[n-1].Targets)
+		}
+		return s
+	}
+	if h.env.Suspect != "" {
+		return Start{Targets: []string{h.env.Suspect}}
+	}
+	return Start{}
+}
+
+// targetNames are the targets as --instance takes them.
+func targetNames(targets []incident.Target) (names []string) {
+	for _, t := range targets {
+		names = append(names, t.String())
+	}
+	return names
 }
 
 // shown are the cases that match the filter.
@@ -268,7 +292,7 @@ func (h *Home) Keys() []Key {
 	if h.filtering {
 		return []Key{{"enter", "keep the filter"}, {keyBack, "all cases"}}
 	}
-	return []Key{{"enter", "open"}, {keyRelease, "release"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
+	return []Key{{"enter", "open"}, {keyPlan, "playbook"}, {keyRelease, "release"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
 }
 
 // View draws the list, and the chosen case below or beside it.
@@ -303,7 +327,7 @@ func (h *Home) welcome(size Size) string {
 		b.WriteString("\n  suspected instance: " + t.Strong.Render(h.env.Suspect) + "\n")
 	}
 	b.WriteString("\n  " + t.Strong.Render("No cases yet.") + "\n\n")
-	b.WriteString("  " + h.env.Cordon.Line("case", "open", "ID") + "\n")
+	b.WriteString("  " + t.Strong.Render(keyPlan) + " opens one, and plans a playbook in it.\n")
 	return b.String()
 }
 

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -17,30 +18,81 @@ type planView struct {
 	rows   []planRow
 }
 
-// planRow is a line of the list: a step, a target that is left out, or the
-// heading of a target's steps.
+// planRow is a line of the list: a step, a target that is left out, the heading
+// of a target's steps, what stays exposed, or what has to be permitted.
 type planRow struct {
-	heading string
-	left    *incident.LeftOut
-	step    *incident.StepPlan
+	heading     string
+	left        *incident.LeftOut
+	step        *incident.StepPlan
+	exposed     []exposure
+	permissions []string
+	changed     bool // against the plan that was shown before
 }
 
-// set shows a plan, and keeps the place where the rows are as before.
-func (v *planView) set(p incident.Plan) {
+// exposure is what a step leaves open.
+type exposure struct {
+	of *incident.StepPlan
+	incident.Exposure
+}
+
+// set shows a plan and the IAM actions that it needs, and keeps the place where the rows
+// are as before.
+func (v *planView) set(p incident.Plan, permissions []string) {
+	before := v.plan
 	v.plan, v.rows = p, nil
 	for i := range p.LeftOut {
 		v.rows = append(v.rows, planRow{left: &p.LeftOut[i]})
 	}
 	var last incident.Target
+	var exposed []exposure
 	for i := range p.Steps {
-		if t := p.Steps[i].Target; i == 0 || t != last {
-			last = t
-			v.rows = append(v.rows, planRow{heading: t.String()})
+		s := &p.Steps[i]
+		if i == 0 || s.Target != last {
+			last = s.Target
+			v.rows = append(v.rows, planRow{heading: last.String()})
 		}
-		v.rows = append(v.rows, planRow{step: &p.Steps[i]})
+		v.rows = append(v.rows, planRow{step: s})
+		if s.Proposal != nil && s.Skip == "" {
+			for _, x := range s.Proposal.Residual {
+				exposed = append(exposed, exposure{s, x})
+			}
+		}
 	}
+	if len(exposed) > 0 {
+		v.rows = append(v.rows, planRow{exposed: exposed})
+	}
+	if len(permissions) > 0 {
+		v.rows = append(v.rows, planRow{permissions: permissions})
+	}
+	v.markChanged(before)
 	v.at = min(v.at, max(0, len(v.rows)-1))
 	v.move(0)
+}
+
+// markChanged marks the steps that are not as they were.
+func (v *planView) markChanged(before incident.Plan) {
+	if len(before.Steps) == 0 {
+		return
+	}
+	was := make(map[incident.StepKey]*incident.StepPlan, len(before.Steps))
+	for i := range before.Steps {
+		was[before.Steps[i].Key()] = &before.Steps[i]
+	}
+	for i, r := range v.rows {
+		if r.step != nil {
+			old := was[r.step.Key()]
+			v.rows[i].changed = old == nil || !reflect.DeepEqual(approved(*old), approved(*r.step))
+		}
+	}
+}
+
+// approved is what an approval of the step covers.
+func approved(s incident.StepPlan) incident.StepPlan {
+	covered := incident.StepPlan{Action: s.Action, Inputs: s.Inputs, Deferred: s.Deferred, When: s.When, Skip: s.Skip, Impact: s.Impact}
+	if s.Proposal != nil {
+		covered.Proposal = &incident.Proposal{Changes: s.Proposal.Changes}
+	}
+	return covered
 }
 
 // move chooses another row that is no heading.
@@ -111,44 +163,77 @@ func (v *planView) view(t *Theme, size Size) string {
 	return frame(v.list(t, list), list) + "\n" + v.detail.view(t, v.chosenText(t, size.W), rest)
 }
 
+// list draws the rows around the chosen one; where not all fit, the last line says so.
 func (v *planView) list(t *Theme, size Size) string {
-	first, last := window(v.at, len(v.rows), size.H)
-	lines := make([]string, 0, size.H)
-	for i := first; i < last; i++ {
-		lines = append(lines, v.row(t, v.rows[i], i == v.at, size.W))
-	}
-	return strings.Join(lines, "\n")
+	return listPart(t, v.at, len(v.rows), size, func(i int) string { return v.row(t, v.rows[i], i == v.at, size.W) })
 }
 
+// words is how many cells a row has where there is room for the impact in words and the title.
+const words = 64
+
 func (v *planView) row(t *Theme, r planRow, chosen bool, width int) string {
-	name := func(s string) string {
-		s = fit(clean(s), 24)
-		if chosen {
-			return t.Selected.Render(s)
+	if heading := clean(r.heading); heading != "" {
+		if cells(heading)+8 > width {
+			heading = heading[strings.LastIndex(heading, "/")+1:] // the instance
 		}
-		return s
+		return t.Rule(heading, width)
 	}
+	mark, name, does := v.rowText(t, r, width >= words)
+	sign, id := mark.Style.Render(mark.Symbol), fit(clean(name), 19)
+	if width >= words {
+		sign, id = fit(mark.String(), 14), fit(clean(name), 14)
+	}
+	if r.step == nil || r.step.Skip != "" {
+		id = strings.TrimRight(id, " ") // their texts are no columns
+		id = fit(id, max(14, cells(id)))
+	}
+	if chosen {
+		id = t.Selected.Render(id)
+	}
+	if r.changed {
+		does = t.Warn.Render("changed ") + does
+	}
+	return t.Cursor(chosen) + sign + " " + id + " " + does
+}
+
+// rowText is a row's sign, its name, and what it comes to.
+func (v *planView) rowText(t *Theme, r planRow, title bool) (mark Mark, name, does string) {
 	switch {
-	case r.heading != "":
-		return t.Rule(clean(r.heading), width)
 	case r.left != nil:
-		m := t.leftOut(*r.left)
-		return t.Cursor(chosen) + m.Style.Render(m.Symbol) + " " + name(r.left.Target.Instance) + " " + m.Style.Render(m.Word)
+		mark = t.leftOut(*r.left)
+		return mark, r.left.Target.Instance, mark.Style.Render(mark.Word)
+	case r.exposed != nil:
+		return Mark{t.sign("◌", "o"), t.Warn, "stays open"}, "exposure", t.Warn.Render(count(len(r.exposed), "residual exposure", "residual exposures"))
+	case r.permissions != nil:
+		return Mark{t.sign("·", "."), t.Dim, "needs"}, "permissions", count(len(r.permissions), "IAM action", "IAM actions")
 	}
-	m := t.Impact(r.step.Impact)
-	row := t.Cursor(chosen) + m.Style.Render(m.Symbol) + " " + name(r.step.ID) + " "
+	s := r.step
 	switch {
-	case r.step.Skip != "":
-		return row + t.Dim.Render("skipped")
-	case r.step.Proposal == nil:
-		return row + t.Dim.Render("known only in the run")
+	case s.Skip != "":
+		return t.State(incident.Skipped), s.ID, t.Dim.Render(clean(s.Skip))
+	case s.Proposal == nil:
+		does = t.Dim.Render(fit("only in the run", 16))
 	default:
-		row += fit(count(len(r.step.Proposal.Changes), "change", "changes"), 11)
+		does = fit(count(len(s.Proposal.Changes), "change", "changes"), 11)
+		asks := ""
+		if s.Asks {
+			asks = t.Warn.Render("asks")
+		}
+		does += fit(asks, 5)
 	}
-	if r.step.Asks {
-		row += " " + t.Warn.Render("asks")
+	if !title {
+		return t.Impact(s.Impact), s.ID, does
 	}
-	return row
+	does += clean(s.Title)
+	if s.When != "" {
+		does += t.Dim.Render(clean(", if " + condition(s.When)))
+	}
+	return t.Impact(s.Impact), s.ID, does
+}
+
+// condition is an expression without what marks it as one.
+func condition(when string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(when, "${{ "), " }}")
 }
 
 // leftOut marks a target that a plan leaves out.
@@ -162,14 +247,42 @@ func (t *Theme) leftOut(l incident.LeftOut) Mark {
 
 func (v *planView) chosenText(t *Theme, width int) string {
 	d := &detail{t: t, width: width}
-	switch {
-	case v.at >= len(v.rows):
-	case v.rows[v.at].left != nil:
-		d.leftOut(*v.rows[v.at].left)
-	case v.rows[v.at].step != nil:
-		d.plannedStep(*v.rows[v.at].step)
+	if v.at < len(v.rows) {
+		d.planRow(v.rows[v.at])
 	}
 	return d.b.String()
+}
+
+// planRow is everything that the plan says of a row.
+func (d *detail) planRow(r planRow) {
+	switch {
+	case r.left != nil:
+		d.leftOut(*r.left)
+	case r.step != nil:
+		d.plannedStep(*r.step)
+	case r.exposed != nil:
+		d.exposed(r.exposed)
+	case r.permissions != nil:
+		d.rule("IAM actions that the steps need")
+		d.styled("  ", "Whether they are granted shows only when they are called.", d.t.Dim)
+		for _, p := range r.permissions {
+			d.line(clean(p))
+		}
+	}
+}
+
+// exposed is what stays open after the whole plan.
+func (d *detail) exposed(all []exposure) {
+	const atMost = 100
+	d.rule("stays exposed, as far as the plan can tell")
+	for i, x := range all {
+		if i == atMost {
+			d.line(count(len(all)-i, "more stays", "more stay") + " open: each step names its own")
+			return
+		}
+		d.styled("  ", x.Path, d.t.Warn)
+		d.styled("    ", x.Reason+" ("+x.of.ID+" on "+x.of.Target.Instance+")", d.t.Dim)
+	}
 }
 
 // leftOut is why a target is left out; where it is drift, as a three-way difference.
@@ -217,27 +330,77 @@ func (d *detail) plannedStep(s incident.StepPlan) {
 		d.text("does", s.Title)
 	}
 	d.text("skipped", s.Skip)
-	d.text("when", s.When)
+	d.text("only if", condition(s.When))
 	d.text("after", strings.Join(s.Needs, ", "))
+	if s.Skip != "" {
+		return
+	}
+	if s.Asks {
+		d.text("approval", "needed")
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Deferred)) {
 		d.text(name, "known only in the run: "+s.Deferred[name])
 	}
-	if s.Proposal != nil {
-		d.proposal(*s.Proposal)
+	if s.Proposal == nil {
+		d.line(d.t.Dim.Render("what it changes is known only in the run"))
+		return
 	}
+	d.proposal(*s.Proposal, s.Impact)
 }
 
-func (d *detail) proposal(p incident.Proposal) {
+func (d *detail) proposal(p incident.Proposal, impact incident.Impact) {
 	d.rule(count(len(p.Changes), "change", "changes"))
 	for _, c := range p.Changes {
-		for _, l := range wrap(clean(changeText(d.t, c)), d.width-3) {
-			d.line(l)
-		}
+		d.change(c, impact)
 	}
 	for _, n := range p.Notes {
 		d.text("note", n)
 	}
+	for _, c := range p.Cuts {
+		d.cut(c)
+	}
 	for _, x := range p.Residual {
 		d.text("stays open", x.Path+": "+x.Reason)
 	}
+}
+
+// change is one attribute, before and after: in a line where it fits, else one below the other.
+func (d *detail) change(c incident.Change, impact incident.Impact) {
+	or := func(s string) string {
+		if s == "" {
+			return "(none)"
+		}
+		return clean(s)
+	}
+	d.styled("  ", c.Resource+", "+c.What, d.t.Strong)
+	before, after, arrow := or(c.Before), or(c.After), " "+d.t.Arrow()+" "
+	style := d.t.Impact(impact).Style
+	if 6+cells(before+arrow+after) < d.width {
+		d.b.WriteString("      " + before + d.t.Dim.Render(arrow) + style.Render(after) + "\n")
+		return
+	}
+	d.styled("      ", before, d.t.Plain)
+	for i, l := range wrap(after, d.width-6-cells(arrow)) {
+		lead := strings.Repeat(" ", cells(arrow))
+		if i == 0 {
+			lead = d.t.Dim.Render(arrow)
+		}
+		d.b.WriteString("     " + lead + style.Render(l) + "\n")
+	}
+}
+
+// cut is what becomes of a path.
+func (d *detail) cut(c incident.Cut) {
+	word, by, text := "NOT CUT", strings.Join(c.Measures, ", "), c.Path
+	switch {
+	case c.Cut:
+		word = "will be cut"
+		text += ", by " + by
+	case by != "":
+		text += "; what is open now is not cut, what is new is, by " + by
+	}
+	if c.Reason != "" {
+		text += " (" + c.Reason + ")"
+	}
+	d.text(word, text)
 }

@@ -70,7 +70,7 @@ func (r *Release) Update(msg tea.Msg) tea.Cmd {
 		if len(msg.plan.LeftOut) > 0 && len(msg.plan.Steps) == 0 {
 			r.err = nil // the plan says why
 		}
-		r.plan.set(msg.plan)
+		r.plan.set(msg.plan, nil)
 	case startedMsg:
 		if msg.err != nil {
 			r.err = msg.err

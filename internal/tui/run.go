@@ -215,6 +215,9 @@ func (r *Run) Keys() []Key {
 	if r.many() {
 		keys = append(keys, Key{"t", "targets"}, Key{keyFilter, "filter"})
 	}
+	if !r.view.Live {
+		keys = append(keys, Key{keyPlan, "playbook"})
+	}
 	if len(r.view.State.Runs) > 1 {
 		keys = append(keys, Key{"[ ]", "other runs"})
 	}
@@ -278,10 +281,24 @@ func (r *Run) key(msg tea.KeyPressMsg) tea.Cmd {
 			return Warn("a run is under way: its end, or an interrupt (I), comes before a release")
 		}
 		return Push(NewRelease(r.env, r.caseID))
+	case keyPlan:
+		return r.another()
 	default:
 		return r.steer(key)
 	}
 	return nil
+}
+
+// another goes to a playbook in the same case, on what was worked on last.
+func (r *Run) another() tea.Cmd {
+	if r.view.Live {
+		return Warn("one run at a time: this one is under way")
+	}
+	s := Start{CaseID: r.caseID}
+	if run := r.view.Run(r.run); run != nil {
+		s.Targets = targetNames(run.Plan.Targets)
+	}
+	return Push(NewPlaybooks(r.env, s))
 }
 
 // open goes from the targets to one target's steps, and from there to a step.

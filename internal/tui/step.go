@@ -10,6 +10,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -295,4 +296,14 @@ func indented(raw json.RawMessage) []string {
 		}
 	}
 	return []string{string(raw)}
+}
+
+// styled writes a text that came from elsewhere, wrapped, every line in the style.
+func (d *detail) styled(indent, text string, style lipgloss.Style) {
+	if text == "" {
+		return
+	}
+	for _, l := range wrap(clean(text), d.width-cells(indent)-1) {
+		d.b.WriteString(indent + style.Render(l) + "\n")
+	}
 }
