@@ -144,11 +144,12 @@ readonly LISTED='
 import json, re, sys
 m = json.load(open(sys.argv[1]))
 assert m["schema"] == "cordon.toolkit/1", "schema " + m["schema"]
-for f in m["files"]:
+def line(f):
     p = f["path"]
     assert re.fullmatch(r"[A-Za-z0-9._+@~=,-]+(/[A-Za-z0-9._+@~=,-]+)*", p) and not {".", ".."} & set(p.split("/")), "path " + p
     assert re.fullmatch(r"[0-9a-f]{64}", f["sha256"]), "digest of " + p
-    print(f["sha256"], "755" if f.get("executable") else "644", p)
+    return " ".join([f["sha256"], "755" if f.get("executable") else "644", p])
+print(*map(line, m["files"]), sep="\n")
 '
 
 # toolkit fetches the tools and checks every digest. Only then are they where an examiner finds them.
@@ -156,7 +157,7 @@ toolkit() {
   local part=$ROOT/var/lib/toolkit.part to=$ROOT/opt/toolkit sum mode path
   [ -n "$TOOLKIT" ] || { say "no toolkit was asked for"; return 0; }
   rm -rf "$part" "$to"
-  fetch "$TOOLKITS$TOOLKIT/manifest.json" "$part/manifest.json" || { say "toolkit REFUSED: $TOOLKIT can't be fetched"; return 1; }
+  fetch "$TOOLKITS$TOOLKIT/manifest.json" "$part/manifest.json" || { say "toolkit REFUSED: $TOOLKIT can't be fetched"; rm -rf "$part"; return 1; }
   echo "$TOOLKIT  $part/manifest.json" | sha256sum --check --status || { say "toolkit REFUSED: its manifest has not the digest $TOOLKIT"; rm -rf "$part"; return 1; }
   python3 -I -c "$LISTED" "$part/manifest.json" >"$part.list" || { say "toolkit REFUSED: its manifest can't be read"; rm -rf "$part"; return 1; }
   while read -r sum mode path; do

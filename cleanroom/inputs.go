@@ -27,7 +27,7 @@ func inputFields() []incident.Field {
 	return []incident.Field{
 		{Name: "snapshots", Type: incident.Strings, Required: true, Description: "the captured snapshots, at most 11; one that is gone is restored from its exported image"},
 		{Name: "instance_type", Type: incident.String, Default: "t3.large", Description: "of the examination instances"},
-		{Name: "instances", Type: incident.Integer, Default: int64(1), Description: "how many examination instances, 1 to 4; each gets its own copies"},
+		{Name: "instances", Type: incident.Integer, Default: int64(1), Description: "how many examination instances, 1 to 3; each gets its own copies"},
 		{Name: "image", Type: incident.String, Default: "", Description: "a prepared AMI, or the name of a Systems Manager parameter that names one; empty is the newest Amazon Linux 2023"},
 		{Name: "toolkit", Type: incident.String, Default: "", Description: "SHA-256 of the manifest of a toolkit in the evidence bucket: docs/clean-room.md; empty for none"},
 		{Name: "volume_key", Type: incident.String, Default: "", Description: "ARN of the KMS key for the room's volumes; empty is the account's default key"},
@@ -115,6 +115,11 @@ func (p *planner) parameters(ctx context.Context) (map[string]string, []string, 
 			return nil, nil, err
 		}
 		params["EvidenceKey"] = key
+		note, err := p.tools(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		notes = append(notes, note)
 	case p.in.Toolkit != "":
 		return nil, nil, fmt.Errorf("input toolkit: the room has no evidence bucket to fetch it from: in %s none can be reached", p.req.Target.Region)
 	case p.evidence.Bucket != "":
@@ -129,6 +134,29 @@ func (p *planner) parameters(ctx context.Context) (map[string]string, []string, 
 	maps.Copy(params, image)
 	maps.DeleteFunc(params, func(_, v string) bool { return v == "" })
 	return params, notes, nil
+}
+
+// tools says what is in the toolkit, whose manifest it reads and checks.
+func (p *planner) tools(ctx context.Context) (note string, err error) {
+	switch {
+	case p.in.Toolkit == "":
+		return "no toolkit: the examiners have what the image has (docs/clean-room.md)", nil
+	case p.evidence.Store == nil:
+		return "", errors.New("input toolkit: no evidence store is configured")
+	}
+	store, err := p.evidence.Store(ctx, p.req.Target)
+	if err != nil {
+		return "", err
+	}
+	kit, err := storedToolkit(ctx, store, p.in.Toolkit)
+	if err != nil {
+		return "", incident.WithHint(err, "'cordon cleanroom toolkit --dir DIR' stores one")
+	}
+	names := make([]string, len(kit.Tools))
+	for i, t := range kit.Tools {
+		names[i] = t.String()
+	}
+	return fmt.Sprintf("toolkit: %s; %d files, each checked before an examiner sees it", strings.Join(names, ", "), len(kit.Files)), nil
 }
 
 // evidenceKey is the customer's key that the bucket's objects are encrypted with; empty for a key

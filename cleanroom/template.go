@@ -18,20 +18,20 @@ var examiner string
 
 // maxInstances: a template's text has 51,200 bytes at most ("CloudFormation quotas"), and
 // each instance has the script in it.
-const maxInstances = 4
+const maxInstances = 3
 
 // Template is the CloudFormation template of a room with some examination
-// instances, 1 to 4: template.json, with the script in its place and the instance
+// instances, 1 to 3: template.json, with the script in its place and the instance
 // as often as asked for (Examiner, Examiner2, …). Outputs name the first; Instances lists all.
 func Template(instances int) (string, error) {
 	if instances < 1 || instances > maxInstances {
 		return "", fmt.Errorf("%d examination instances: a room has 1 to %d", instances, maxInstances)
 	}
-	script, err := json.Marshal(bare(examiner))
+	script, err := plainJSON(bare(examiner))
 	if err != nil {
 		return "", err
 	}
-	whole := strings.Replace(string(template), `"SCRIPT"`, string(script), 1)
+	whole := strings.Replace(string(template), `"SCRIPT"`, script, 1)
 	var t struct {
 		Format      string                     `json:"AWSTemplateFormatVersion"`
 		Description string                     `json:"Description"`
@@ -55,8 +55,16 @@ func Template(instances int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := json.Marshal(t)
-	return string(b), err
+	return plainJSON(t)
+}
+
+// plainJSON leaves < > & as they are: a shell script is full of them, and escaped each has six bytes.
+func plainJSON(v any) (string, error) {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
 // bare is a script without its comments, which nobody reads in a template.

@@ -13,7 +13,7 @@ import (
 
 func newCleanRoom(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "cleanroom", Short: "List clean rooms, prove them closed, work in them, close them"}
-	cmd.AddCommand(newCleanRoomList(g), newCleanRoomStatus(g), newCleanRoomConnect(g), newCleanRoomClose(g))
+	cmd.AddCommand(newCleanRoomList(g), newCleanRoomStatus(g), newCleanRoomConnect(g), newCleanRoomToolkit(g), newCleanRoomClose(g))
 	return cmd
 }
 
