@@ -251,7 +251,7 @@ func TestTheTemplateIsProvenClosed(t *testing.T) {
 		for _, p := range without {
 			delete(l.Parameters, p)
 		}
-		text, err := cleanroom.Template(4)
+		text, err := cleanroom.Template(3)
 		if err != nil {
 			t.Fatal(err)
 		}
