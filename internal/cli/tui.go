@@ -76,7 +76,11 @@ func (g *globals) showTUI(ctx context.Context, o tui.Options) error {
 	o.Lines = g.lines
 	o.Clock, o.Rehearsal, o.Env = clock.Wall{}, w.isRehearsal(), os.Environ()
 	o.In, o.Out = g.in.(*os.File), g.out.(*os.File) // hasScreen has seen that
-	return tui.Show(ctx, o)
+	err = tui.Show(ctx, o)
+	if errors.Is(err, context.Canceled) {
+		return &outcomeError{exitInterrupted, "the TUI was ended by a signal", "runs go on without it; 'cordon attach' comes back"}
+	}
+	return err
 }
 
 // arguments are the global flags as they were given, for the commands that the

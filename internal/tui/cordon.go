@@ -125,6 +125,7 @@ const RunLog = "run.log"
 // Child is a run that the TUI started. It does not need the TUI any more.
 type Child struct {
 	Args []string
+	PID  int
 	done chan struct{}
 	err  error
 }
@@ -145,7 +146,7 @@ func (c *Cordon) Start(caseID string, args ...string) (*Child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	child := &Child{Args: args, done: make(chan struct{})}
+	child := &Child{Args: args, PID: cmd.Process.Pid, done: make(chan struct{})}
 	go func() { // ends with the run, or with the TUI, whichever is first: it only reaps
 		defer close(child.done)
 		waited := cmd.Wait()

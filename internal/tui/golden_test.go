@@ -112,6 +112,26 @@ func TestAJournalThatDoesNotVerify(t *testing.T) {
 	d.golden(t, "run-unverified")
 }
 
+// A wrong clock must not make a run look as if it had not begun, or were over.
+func TestAClockThatWasSetBackIsSaid(t *testing.T) {
+	entries := until(fixture(t), intentOf("network"))
+	opened := data[incident.Case](entries[0])
+	opened.Rehearsal = false
+	b, err := json.Marshal(opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries[0].Data = b
+	d, _ := runDesk(t, feedMsg{entries: entries, live: true})
+	d.env.Rehearsal = false
+	d.clock.now = entries[len(entries)-1].Time.Add(-2 * time.Hour)
+	d.golden(t, "run-clock-back")
+	d.clock.now = entries[len(entries)-1].Time.Add(90 * time.Second)
+	if got := d.at(80, 24); strings.Contains(got, "clock") || !strings.Contains(got, "1:50 since start") {
+		t.Errorf("with the clock right:\n%s", got)
+	}
+}
+
 func TestACaseWithoutARun(t *testing.T) {
 	d, run := runDesk(t, feedMsg{entries: fixture(t)[:1], caughtUp: true})
 	d.golden(t, "run-none")

@@ -88,7 +88,7 @@ type Home struct {
 
 	read    bool // the list was read once
 	reading bool
-	ticks   int
+	ticks   int // until the cases are read again
 
 	chosen    string // a case's ID
 	filter    textinput.Model
@@ -99,6 +99,7 @@ type Home struct {
 type casesMsg struct {
 	list []caseSummary
 	err  error
+	took time.Duration
 }
 
 // NewHome returns the first screen.
@@ -115,28 +116,29 @@ func (h *Home) refresh() tea.Cmd {
 	if h.reading {
 		return nil
 	}
-	h.reading, h.ticks = true, 0
+	h.reading = true
 	return func() tea.Msg {
 		var m casesMsg
+		start := h.env.Clock.Now()
 		m.err = h.env.Cordon.Read(h.ctx, &m.list, "case", "list")
+		m.took = h.env.Clock.Now().Sub(start)
 		return m
 	}
 }
-
-// refreshTicks is how many seconds pass between two readings of all cases.
-const refreshTicks = 3
 
 // Update takes keys and what was read.
 func (h *Home) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case casesMsg:
 		h.reading, h.read, h.err = false, true, msg.err
+		// Reading all cases takes at most a tenth of the time, however long their journals are.
+		h.ticks = max(3, int(10*msg.took/time.Second))
 		if msg.err == nil {
 			h.list = msg.list
 			slices.SortStableFunc(h.list, func(a, b caseSummary) int { return b.Opened.Compare(a.Opened) })
 		}
 	case TickMsg:
-		if h.ticks++; h.ticks >= refreshTicks && !h.env.Theme.Still {
+		if h.ticks--; h.ticks <= 0 && !h.env.Theme.Still {
 			return h.refresh()
 		}
 	case ShownMsg:
