@@ -42,6 +42,12 @@ func everyDesk(t testing.TB) map[string]*desk {
 	open("step", feedMsg{entries: all}, "enter")
 	open("journal", feedMsg{entries: all}, "l")
 	open("entry", feedMsg{entries: all}, "l", "enter")
+	for name, list := range map[string][]listed{"incident": instances(t), "incident of thousands": thousands(t, 3000), "incident of none": nil} {
+		d, x := incidentDesk(t, list)
+		x.Update(TickMsg{})
+		triaged(t, x)
+		desks[name] = d
+	}
 	open("help", feedMsg{entries: all}, "?")
 	open("note", feedMsg{entries: all}, "n")
 	return desks

@@ -99,8 +99,11 @@ func (d *desk) press(keys ...string) (cmd tea.Cmd) {
 	return cmd
 }
 
+// paste sends what the terminal's own paste does.
+func (d *desk) paste(text string) { d.Update(tea.PasteMsg{Content: text}) }
+
 func keyPress(name string) tea.KeyPressMsg {
-	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "space": tea.KeySpace, "end": tea.KeyEnd}
+	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "tab": tea.KeyTab, "space": tea.KeySpace, "end": tea.KeyEnd}
 	if code, ok := named[name]; ok {
 		return tea.KeyPressMsg{Code: code}
 	}

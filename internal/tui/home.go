@@ -195,6 +195,8 @@ func (h *Home) key(msg tea.KeyPressMsg) tea.Cmd {
 		default:
 			return Push(NewRelease(h.env, list[at].ID))
 		}
+	case keyIncident:
+		return Push(NewIncident(h.env))
 	case keyPlan:
 		return Push(NewPlaybooks(h.env, h.start(list)))
 	}
@@ -294,7 +296,7 @@ func (h *Home) Keys() []Key {
 	if h.filtering {
 		return []Key{{"enter", "keep the filter"}, {keyBack, "all cases"}}
 	}
-	return []Key{{"enter", "open"}, {keyPlan, "playbook"}, {keyRelease, "release"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
+	return []Key{{"enter", "open"}, {keyIncident, "new incident"}, {keyPlan, "playbook"}, {keyRelease, "release"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
 }
 
 // View draws the list, and the chosen case below or beside it.
@@ -329,7 +331,8 @@ func (h *Home) welcome(size Size) string {
 		b.WriteString("\n  suspected instance: " + t.Strong.Render(h.env.Suspect) + "\n")
 	}
 	b.WriteString("\n  " + t.Strong.Render("No cases yet.") + "\n\n")
-	b.WriteString("  " + t.Strong.Render(keyPlan) + " opens one, and plans a playbook in it.\n")
+	b.WriteString("  " + t.Strong.Render(keyIncident) + " finds the instances, and shows who owns them and what depends on them.\n")
+	b.WriteString("  " + t.Strong.Render(keyPlan) + " opens a case, and plans a playbook in it.\n")
 	return b.String()
 }
 

@@ -266,7 +266,7 @@ func (x *Incident) Keys() []Key {
 	if x.looking {
 		return []Key{{"enter", "choose a playbook"}, {keyFilter, "search"}, {"up down", "scroll"}, {"left right", "other instance"}, {"tab", "mark"}, {"r", "read again"}}
 	}
-	return []Key{{"enter", "this one"}, {"up down", "choose"}, {"tab", "mark several"}, {"ctrl+r", "read again"}, {keyBack, "back"}}
+	return []Key{{"enter", "this one"}, {keyBack, "back"}, {"up down", "choose"}, {"tab", "mark several"}, {"ctrl+r", "read again"}}
 }
 
 // headline sums up what is shown.

@@ -71,7 +71,7 @@ func (x *Incident) list(size Size) string {
 		for _, c := range cols {
 			width := c.width
 			if width == 0 {
-				width = size.W - 4 - cells(text)
+				width = size.W - 5 - cells(text)
 			}
 			text += fit(cell(c), width) + " "
 		}
