@@ -186,7 +186,7 @@ func TestARunIsSteeredByKeys(t *testing.T) {
 	ana.presses(key('a'))
 	ana.sees("To do it, type " + a.instance)
 	ana.presses(tea.PasteMsg{Content: a.instance}, enter)
-	ana.sees("waits: loadbalancers")
+	ana.sees("autoscaling approved by")
 	ben.presses(tea.PasteMsg{Content: a.instance}, enter)
 	ben.sees("no step autoscaling")
 	ben.sees("autoscaling approved by " + journal.Self() + " (socket)")

@@ -1,10 +1,13 @@
 package tui
 
 import (
+	"errors"
 	"strings"
 
 	"charm.land/bubbles/v2/textinput"
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/cordon-ir/cordon/internal/journal"
 )
 
 // noteHeight is how many lines the prompt takes.
@@ -55,9 +58,20 @@ func (a *App) noteInput(msg tea.Msg) tea.Cmd {
 
 // saveNote writes through the process that holds the case, or without one.
 func (a *App) saveNote(caseID, text string) tea.Cmd {
+	write := func() error {
+		client, err := journal.Attach(a.ctx, a.env.Cordon.Dir(caseID))
+		if errors.Is(err, journal.ErrNotLive) {
+			return a.env.Cordon.Do(a.ctx, "note", "--case", caseID, "--", text)
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(client.Note(a.ctx, text), client.Close())
+	}
 	return func() tea.Msg {
-		if err := a.env.Cordon.Do(a.ctx, "note", "--case", caseID, "--", text); err != nil {
-			return savedNoteMsg{"the note was not written: " + err.Error() + "; it said: " + text, true}
+		if err := write(); err != nil {
+			message, _ := explain(err)
+			return savedNoteMsg{"not written: " + message + "; it said: " + text, true}
 		}
 		return savedNoteMsg{"noted in " + caseID + ": " + text, false}
 	}

@@ -101,10 +101,14 @@ func (r *Run) Update(msg tea.Msg) tea.Cmd {
 	case childMsg:
 		r.child, r.failed = nil, msg.err
 	case didMsg:
-		if msg.err != nil {
-			return Warn(msg.err.Error())
+		if msg.err == nil {
+			return Say(msg.what)
 		}
-		return Say(msg.what)
+		message, hint := explain(msg.err)
+		if hint != "" {
+			message += " (" + hint + ")"
+		}
+		return Warn(message)
 	case tea.KeyPressMsg:
 		return r.key(msg)
 	case tea.PasteMsg:

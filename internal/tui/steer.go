@@ -1,13 +1,14 @@
 package tui
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
 )
 
 // steer does what a key asks of the run: approve, reject, pause, continue, skip,
@@ -27,7 +28,9 @@ func (r *Run) steer(key string) tea.Cmd {
 		return Ask(Confirm{
 			Question: "Interrupt the run?",
 			Lines:    []string{"The call in flight finishes, nothing more is changed, and the run can be resumed."},
-			Yes:      func() tea.Cmd { return r.do("interrupted", "interrupt", "--case", r.caseID) },
+			Yes: func() tea.Cmd {
+				return r.live("interrupted", func(c *journal.Client) error { return c.Interrupt(r.ctx) })
+			},
 		})
 	case "R":
 		return r.resume()
@@ -35,13 +38,13 @@ func (r *Run) steer(key string) tea.Cmd {
 	return nil
 }
 
-// do runs a command that steers.
-func (r *Run) do(what string, args ...string) tea.Cmd {
+// live asks something of the process that holds the case. It needs neither the
+// configuration nor an account, as the command of the same name would.
+func (r *Run) live(what string, ask func(*journal.Client) error) tea.Cmd {
 	return func() tea.Msg {
-		err := r.env.Cordon.Do(r.ctx, args...)
-		var failed *CommandError
-		if errors.As(err, &failed) && failed.Hint != "" {
-			err = fmt.Errorf("%s (%s)", failed.Message, failed.Hint)
+		client, err := journal.Attach(r.ctx, r.env.Cordon.Dir(r.caseID))
+		if err == nil {
+			err = errors.Join(ask(client), client.Close())
 		}
 		return didMsg{what, err}
 	}
@@ -67,7 +70,7 @@ func (r *Run) answer(approve bool) tea.Cmd {
 			Question: "Reject " + step.ID + " on " + step.Target.Instance + "?",
 			Lines:    []string{"It is not done. A resume asks again."},
 			Yes: func() tea.Cmd {
-				return r.do("rejected "+step.ID, "reject", "--case", r.caseID, step.Key().String())
+				return r.live("rejected "+step.ID, approval(r.ctx, step, false))
 			},
 		})
 	}
@@ -75,12 +78,18 @@ func (r *Run) answer(approve bool) tea.Cmd {
 	return Ask(Confirm{
 		Question: "Approve " + step.ID + " (" + step.Action + ") on " + step.Target.Instance + "?",
 		Impact:   asked.Impact,
-		Lines:    questionLines(r.env.Theme, asked),
+		Lines:    questionLines(r.env.Theme, step, asked),
 		Name:     nameToType(asked.Impact, step.Target),
 		Yes: func() tea.Cmd {
-			return r.do("approved "+step.ID, "approve", "--case", r.caseID, step.Key().String())
+			return r.live("approved "+step.ID, approval(r.ctx, step, true))
 		},
 	})
+}
+
+func approval(ctx context.Context, step incident.StepPlan, yes bool) func(*journal.Client) error {
+	return func(c *journal.Client) error {
+		return c.Approve(ctx, step.Key().String(), incident.Approval{Approved: yes})
+	}
 }
 
 // nameToType is what has to be typed before something with this impact is done to the target.
@@ -91,13 +100,19 @@ func nameToType(impact incident.Impact, t incident.Target) string {
 	return ""
 }
 
-func questionLines(t *Theme, asked incident.StepWaiting) []string {
+// questionLines are what the step would change now, and what the plan said besides.
+func questionLines(t *Theme, step incident.StepPlan, asked incident.StepWaiting) []string {
 	var lines []string
 	if asked.Why != "" {
 		lines = append(lines, asked.Why)
 	}
 	for _, c := range asked.Changes {
 		lines = append(lines, changeText(t, c))
+	}
+	if step.Proposal != nil {
+		for _, n := range step.Proposal.Notes {
+			lines = append(lines, "note: "+n)
+		}
 	}
 	return lines
 }
@@ -119,9 +134,9 @@ func (r *Run) pause() tea.Cmd {
 	case !r.view.Live || run == nil:
 		return Warn("nothing is live here")
 	case run.Paused != nil:
-		return r.do("the run goes on", "continue", "--case", r.caseID)
+		return r.live("the run goes on", func(c *journal.Client) error { return c.Continue(r.ctx) })
 	default:
-		return r.do("paused: steps at work go on, no further one begins", "pause", "--case", r.caseID)
+		return r.live("paused: steps at work go on, no further one begins", func(c *journal.Client) error { return c.Pause(r.ctx, "") })
 	}
 }
 
@@ -138,7 +153,13 @@ func (r *Run) skip() tea.Cmd {
 		Question: "Leave out " + step.ID + " on " + step.Target.Instance + "?",
 		Lines:    []string{"No resume will do it. Steps that need it run all the same."},
 		Yes: func() tea.Cmd {
-			return r.do("left out "+step.ID, "skip", "--case", r.caseID, step.Key().String())
+			if r.view.Live {
+				return r.live("left out "+step.ID, func(c *journal.Client) error { return c.Skip(r.ctx, step.Key().String(), "") })
+			}
+			return func() tea.Msg {
+				err := r.env.Cordon.Do(r.ctx, "skip", "--case", r.caseID, step.Key().String())
+				return didMsg{"left out " + step.ID, err}
+			}
 		},
 	})
 }
