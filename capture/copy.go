@@ -33,6 +33,7 @@ func (copySnapshots) Spec() incident.Spec {
 			{Name: "snapshots", Type: incident.Strings, Required: true, Late: true, Description: "snapshot IDs"},
 			{Name: "kms_key", Type: incident.String, Required: true, Description: "the key that encrypts the copies: a customer managed one, by ARN, ID or alias"},
 			{Name: "account", Type: incident.String, Default: "", Description: "ID of the account that the copies belong to; empty: the instance's own"},
+			{Name: "region", Type: incident.String, Default: "", Description: "Region of the copies, and of kms_key; empty: the instance's own"},
 			{Name: "through_key", Type: incident.String, Default: "",
 				Description: "a key of the instance's account that the other account may use, for snapshots under the AWS managed key, which can't be shared: they are copied under it first"},
 		}, lockInputs()...),
@@ -50,11 +51,15 @@ type copyInputs struct {
 	Snapshots  []string `json:"snapshots"`
 	KMSKey     string   `json:"kms_key"`
 	Account    string   `json:"account"`
+	Region     string   `json:"region"`
 	ThroughKey string   `json:"through_key"`
 	snapshotInputs
 }
 
-var accountID = regexp.MustCompile(`^[0-9]{12}$`)
+var (
+	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
+	regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+)
 
 func (in copyInputs) check() error {
 	var problems []error
@@ -63,6 +68,9 @@ func (in copyInputs) check() error {
 	}
 	if in.Account != "" && !accountID.MatchString(in.Account) {
 		problems = append(problems, fmt.Errorf("input account: %q is not twelve digits", in.Account))
+	}
+	if in.Region != "" && !regionName.MatchString(in.Region) {
+		problems = append(problems, fmt.Errorf("input region: %q is not the name of a Region", in.Region))
 	}
 	return errors.Join(append(problems, in.snapshotInputs.check())...)
 }
@@ -101,7 +109,7 @@ func (a copySnapshots) open(ctx context.Context, req incident.Request) (*copier,
 	if c.from, err = a.configs(ctx, req.Target); err != nil {
 		return nil, err
 	}
-	c.to, err = a.configs(ctx, incident.Target{Account: c.account, Region: req.Target.Region})
+	c.to, err = a.configs(ctx, incident.Target{Account: c.account, Region: cmp.Or(c.in.Region, req.Target.Region)})
 	return c, err
 }
 
@@ -131,7 +139,7 @@ func (a copySnapshots) Plan(ctx context.Context, req incident.Request) (incident
 	p := incident.Proposal{
 		Impact: incident.Additive,
 		Changes: []incident.Change{{
-			Resource: "snapshots in account " + c.account, What: "copies", Before: "none",
+			Resource: "snapshots in account " + c.account + inRegion(c.in.Region), What: "copies", Before: "none",
 			After: fmt.Sprintf("one of each snapshot, under %s, %s", before.Key, c.in.snapshotInputs),
 		}},
 		Notes: []string{"a copy under another key is a full one: of a large volume it takes hours, and all of it is paid for"},
@@ -145,6 +153,13 @@ func (a copySnapshots) Plan(ctx context.Context, req incident.Request) (incident
 	}
 	p.Before, err = json.Marshal(before)
 	return p, err
+}
+
+func inRegion(region string) string {
+	if region == "" {
+		return ""
+	}
+	return ", " + region
 }
 
 // usableKey is the ARN of a key that encrypts snapshots.
@@ -323,7 +338,7 @@ func (c *copier) keep(ctx context.Context, before copyBefore, done []copied, cop
 			notes = append(notes, fmt.Sprintf("made from %s, a copy under %s that could be shared", done[i].Through, before.ThroughKey))
 		}
 		if err := record(ctx, c.req, evidence.Item{
-			ID: "snapshot-" + id, Kind: evidence.KindSnapshot, Source: done[i].Snapshot, Location: arn(c.req.Target.Region, "snapshot/"+id),
+			ID: "snapshot-" + id, Kind: evidence.KindSnapshot, Source: done[i].Snapshot, Location: arn(cmp.Or(c.in.Region, c.req.Target.Region), "snapshot/"+id),
 			Account: c.account, Mode: c.in.LockMode, RetainUntil: locks[id], Acquired: aws.ToTime(s.StartTime).UTC(), Notes: notes,
 		}); err != nil {
 			return err

@@ -343,13 +343,21 @@ func TestARoomThatWasNeverFinishedCanBeClosed(t *testing.T) {
 func TestPlanShowsWhatWillBeMadeAndChangesNothing(t *testing.T) {
 	b := newBench(t)
 	p, err := b.action.Plan(t.Context(), b.request(false))
-	if err != nil || len(p.Changes) != 1+len(b.snapshots) || p.Impact != incident.Additive || len(p.Residual) == 0 {
+	if err != nil || len(p.Changes) != 2 || !strings.Contains(p.Notes[0], "$") || p.Impact != incident.Additive || len(p.Residual) == 0 {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if s := b.stacks(); len(s) != 0 || len(b.entries) != 0 {
 		t.Errorf("stacks %q, entries %d", s, len(b.entries))
 	}
 	req := b.request(false)
+	delete(req.Inputs, "snapshots") // which the run will know
+	if err := b.account.Deny("s3:GetEncryptionConfiguration"); err != nil {
+		t.Fatal(err)
+	}
+	early, err := b.action.Plan(t.Context(), req)
+	if err != nil || !slices.Equal(early.Changes, p.Changes) || !strings.Contains(strings.Join(early.Notes, "; "), "could be read") {
+		t.Errorf("early: %+v, %v", early, err)
+	}
 	req.Inputs["snapshots"] = []string{}
 	if _, err := b.action.Plan(t.Context(), req); err == nil {
 		t.Error("a room for nothing was planned")

@@ -1,6 +1,7 @@
 package cleanroom
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -25,13 +25,16 @@ import (
 // inputFields are the action's inputs.
 func inputFields() []incident.Field {
 	return []incident.Field{
-		{Name: "snapshots", Type: incident.Strings, Required: true, Description: "the captured snapshots, at most 11; one that is gone is restored from its exported image"},
+		{Name: "snapshots", Type: incident.Strings, Required: true, Late: true, Description: "the captured snapshots, at most 11; one that is gone is restored from its exported image"},
 		{Name: "instance_type", Type: incident.String, Default: "t3.large", Description: "of the examination instances"},
 		{Name: "instances", Type: incident.Integer, Default: int64(1), Description: "how many examination instances, 1 to 3; each gets its own copies"},
 		{Name: "image", Type: incident.String, Default: "", Description: "a prepared AMI, or the name of a Systems Manager parameter that names one; empty is the newest Amazon Linux 2023"},
 		{Name: "toolkit", Type: incident.String, Default: "", Description: "SHA-256 of the manifest of a toolkit in the evidence bucket: docs/clean-room.md; empty for none"},
 		{Name: "volume_key", Type: incident.String, Default: "", Description: "ARN of the KMS key for the room's volumes; empty is the account's default key"},
 		{Name: "zone", Type: incident.String, Default: "", Description: "Availability Zone; empty leaves it to EC2"},
+		{Name: "name", Type: incident.String, Default: "", Description: "what to call the room, where a case has several; --name of the cleanroom commands takes it"},
+		{Name: "account", Type: incident.String, Default: "", Description: "ID of the account to open it in, where the snapshots must be; empty is the instance's own"},
+		{Name: "region", Type: incident.String, Default: "", Description: "Region to open it in, where the snapshots must be; empty is the instance's own"},
 		{Name: "keep_failed", Type: incident.Boolean, Default: false, Description: "keep the stack as it is where it can't be made, to look into it"},
 	}
 }
@@ -44,19 +47,32 @@ type inputs struct {
 	Toolkit      string   `json:"toolkit"`
 	VolumeKey    string   `json:"volume_key"`
 	Zone         string   `json:"zone"`
+	Name         string   `json:"name"`
+	Account      string   `json:"account"`
+	Region       string   `json:"region"`
 	KeepFailed   bool     `json:"keep_failed"`
 }
 
+// place is where the room is opened: an examination may be kept apart from the
+// account, or Region, of the incident.
+func (in inputs) place(t incident.Target) incident.Target {
+	t.Account, t.Region = cmp.Or(in.Account, t.Account), cmp.Or(in.Region, t.Region)
+	return t
+}
+
 var (
-	digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	keyARN = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$`)
+	digest     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	keyARN     = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$`)
+	accountID  = regexp.MustCompile(`^[0-9]{12}$`)
+	regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	roomName   = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
 	// inText is what can't stand in a policy or the script of a room: the template refuses it too.
 	inText = "$*?\"'\\ \t\n"
 )
 
 func (in inputs) check() error {
 	var problems []error
-	if n := len(in.Snapshots); n == 0 || n > len(devices) {
+	if n := len(in.Snapshots); in.Snapshots != nil && n == 0 || n > len(devices) { // nil: the run will know them
 		problems = append(problems, fmt.Errorf("input snapshots: %d given, want 1 to %d", n, len(devices)))
 	}
 	if in.Instances < 1 || in.Instances > maxInstances {
@@ -67,6 +83,15 @@ func (in inputs) check() error {
 	}
 	if in.VolumeKey != "" && !keyARN.MatchString(in.VolumeKey) {
 		problems = append(problems, fmt.Errorf("input volume_key: %q is not the ARN of a KMS key", in.VolumeKey))
+	}
+	if in.Account != "" && !accountID.MatchString(in.Account) {
+		problems = append(problems, fmt.Errorf("input account: %q is not twelve digits", in.Account))
+	}
+	if in.Region != "" && !regionName.MatchString(in.Region) {
+		problems = append(problems, fmt.Errorf("input region: %q is not the name of a Region", in.Region))
+	}
+	if in.Name != "" && !roomName.MatchString(in.Name) {
+		problems = append(problems, fmt.Errorf("input name: %q is not 1 to 32 letters, digits and hyphens", in.Name))
 	}
 	return errors.Join(problems...)
 }
@@ -235,44 +260,56 @@ func (p *planner) disks(ctx context.Context) ([]disk, error) {
 	return disks, errors.Join(problems...)
 }
 
-// plan is the proposal of a launch.
+// plan is the proposal of a launch. Its changes are the same before the snapshots are
+// known and after. Before, what can't be read is only a note: it must not keep an
+// instance from being contained.
 func (p *planner) plan(ctx context.Context) (incident.Proposal, error) {
 	params, notes, err := p.parameters(ctx)
+	early := p.in.Snapshots == nil
+	if err != nil && early && errorCode(err) != "InvalidInstanceType" {
+		params, notes, err = map[string]string{"CaseId": p.req.Case.ID, "InstanceType": p.in.InstanceType}, append(notes, "not everything that the room needs could be read: "+err.Error()), nil
+	}
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	disks, err := p.disks(ctx)
-	if err != nil {
-		return incident.Proposal{}, err
+	var disks []disk
+	if !early {
+		if disks, err = p.disks(ctx); err != nil {
+			return incident.Proposal{}, err
+		}
 	}
 	running, declared, err := p.prove(params, disks)
 	if err != nil {
 		return incident.Proposal{}, err
-	}
-	name := stackName(p.req)
-	after := "a network with no way out and an examination instance of type " + p.in.InstanceType
-	each := ""
-	if n := p.in.Instances; n > 1 {
-		after = "a network with no way out and " + strconv.Itoa(n) + " examination instances of type " + p.in.InstanceType
-		each = " to each instance"
-	}
-	if p.in.Toolkit != "" {
-		after += ", with toolkit " + p.in.Toolkit
-	}
-	proposal := incident.Proposal{
-		Impact:   incident.Additive,
-		Changes:  []incident.Change{{Resource: name, What: "stack", Before: "none", After: after}},
-		Notes:    append([]string{running}, notes...),
-		Residual: append(declared, residual()...),
 	}
 	for _, d := range disks {
 		what := "volume from " + d.Snapshot
 		if d.Image != nil {
 			what = "volume from " + d.Item + ", whose snapshot " + d.Snapshot + " is gone"
 		}
-		proposal.Changes = append(proposal.Changes, incident.Change{Resource: name, What: what, Before: "none",
-			After: fmt.Sprintf("one of %d GiB, encrypted, attached%s", d.GiB, each)})
+		notes = append(notes, fmt.Sprintf("%s: %d GiB", what, d.GiB))
+	}
+	if early {
+		running += "; and the copies of the volumes"
+	}
+	proposal := incident.Proposal{
+		Impact: incident.Additive, Changes: p.changes(), Notes: append([]string{running}, notes...), Residual: append(declared, residual()...),
 	}
 	proposal.Before, err = json.Marshal(before{Parameters: params, Disks: disks})
 	return proposal, err
+}
+
+func (p *planner) changes() []incident.Change {
+	room := fmt.Sprintf("clean room of %s, in %s of %s", p.req.Target.Instance, p.req.Target.Region, p.req.Target.Account)
+	after, each := "a network with no way out and an examination instance of type "+p.in.InstanceType, ""
+	if n := p.in.Instances; n > 1 {
+		after, each = fmt.Sprintf("a network with no way out and %d examination instances of type %s", n, p.in.InstanceType), " to each instance"
+	}
+	if p.in.Toolkit != "" {
+		after += ", with toolkit " + p.in.Toolkit
+	}
+	return []incident.Change{
+		{Resource: room, What: "stack", Before: "none", After: after},
+		{Resource: room, What: "volumes", Before: "none", After: "one of each snapshot, encrypted, attached" + each},
+	}
 }

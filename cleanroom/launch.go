@@ -73,20 +73,22 @@ func stackName(req incident.Request) string {
 	return fmt.Sprintf("cordon-%.100s-%.8s", clean, req.Token)
 }
 
-// begin decodes the inputs and finds whom to talk to.
-func (a launch) begin(ctx context.Context, req incident.Request) (in inputs, cfg aws.Config, err error) {
+// begin decodes the inputs and finds whom to talk to. From then on the request's target is
+// where the room is.
+func (a launch) begin(ctx context.Context, req *incident.Request) (in inputs, cfg aws.Config, err error) {
 	if err := req.Decode(&in); err != nil {
 		return in, cfg, err
 	}
 	if err := in.check(); err != nil {
 		return in, cfg, err
 	}
+	req.Target = in.place(req.Target)
 	cfg, err = a.configs(ctx, req.Target)
 	return in, cfg, err
 }
 
 func (a launch) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
-	in, cfg, err := a.begin(ctx, req)
+	in, cfg, err := a.begin(ctx, &req)
 	if err != nil {
 		return incident.Proposal{}, err
 	}
@@ -106,7 +108,7 @@ type opening struct {
 }
 
 func (a launch) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
-	in, cfg, err := a.begin(ctx, req)
+	in, cfg, err := a.begin(ctx, &req)
 	if err != nil {
 		return incident.Result{}, err
 	}
@@ -114,8 +116,11 @@ func (a launch) Apply(ctx context.Context, req incident.Request, p incident.Prop
 	if err := json.Unmarshal(p.Before, &o.before); err != nil {
 		return incident.Result{}, fmt.Errorf("proposal of step %s: %w", req.Step, err)
 	}
+	if len(o.before.Disks) == 0 {
+		return incident.Result{}, fmt.Errorf("proposal of step %s: it names no disk to examine", req.Step)
+	}
 	room := incident.CleanRoom{
-		Event: Launching, Name: stackName(req), Account: req.Target.Account, Region: req.Target.Region, Parameters: o.before.Parameters,
+		Event: Launching, Name: stackName(req), Label: in.Name, Account: req.Target.Account, Region: req.Target.Region, Parameters: o.before.Parameters,
 	}
 	if err := recordOnce(ctx, req, incident.EntryCleanRoom, room); err != nil {
 		return incident.Result{}, err
@@ -321,7 +326,7 @@ func (a launch) Verify(ctx context.Context, req incident.Request, _ incident.Pro
 	if err := json.Unmarshal(r.Applied, &room); err != nil {
 		return incident.Verification{}, fmt.Errorf("result of step %s: %w", req.Step, err)
 	}
-	cfg, err := a.configs(ctx, req.Target)
+	cfg, err := a.configs(ctx, incident.Target{Account: room.Account, Region: room.Region, Instance: req.Target.Instance})
 	if err != nil {
 		return incident.Verification{}, err
 	}

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// Prices in US dollars, us-east-1, Linux on demand, as of 2025-11-01: aws.amazon.com/ec2/pricing/on-demand,
-// aws.amazon.com/ebs/pricing (gp3: a GiB and month, its included performance), aws.amazon.com/privatelink/pricing (an
-// interface endpoint in one zone, an hour; a GiB that passes through it is 0.01 more). Gateway endpoints cost nothing. They differ by Region and
-// change: what is made of them is an estimate.
+// Prices in US dollars, us-east-1, Linux on demand: https://aws.amazon.com/ec2/pricing/on-demand, https://aws.amazon.com/ebs/pricing
+// (gp3: a GiB and month, with the performance that it includes), https://aws.amazon.com/privatelink/pricing (an interface endpoint in
+// one zone, an hour; what passes through it is 0.01 a GiB more). Gateway endpoints cost nothing. They are unconfirmed: those pages fill their
+// tables in by script, and no page of AWS's that was read has them as text. They differ by Region and change: what is made of them is an
+// estimate, and the plan says so.
 const (
 	pricesAsOf    = "2025-11"
 	priceEndpoint = 0.01

@@ -1,6 +1,7 @@
 package cleanroom
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,31 +132,32 @@ func (e *failedError) Error() string {
 	return fmt.Sprintf("stack %s is %s: %s", e.stack, e.status, strings.Join(all, "; "))
 }
 
-// failure reads why from the events of the last operation. What was only cancelled
-// because of another's failure says so in its reason, and is left out ("Troubleshooting CloudFormation").
+// failure reads why from the stack's events.
 func (s stack) failure(ctx context.Context, st types.Stack) error {
 	s.name = aws.ToString(st.StackId)
 	events, err := s.events(ctx)
 	if err != nil {
 		return err
 	}
+	return failureOf(st, events)
+}
+
+// failureOf is what failed in the last operation; the events come newest first. What was only cancelled because of
+// another's failure says so in its reason, and is left out (CloudFormation User Guide, "Troubleshooting CloudFormation").
+func failureOf(st types.Stack, events []types.StackEvent) *failedError {
 	f := &failedError{stack: aws.ToString(st.StackName), status: st.StackStatus, reason: aws.ToString(st.StackStatusReason)}
-	for _, e := range events { // newest first
-		if aws.ToString(e.PhysicalResourceId) == s.name { // the stack's own
-			if f.reason == "" {
-				f.reason = aws.ToString(e.ResourceStatusReason)
-			}
-			if e.ResourceStatus == types.ResourceStatusCreateInProgress || e.ResourceStatus == types.ResourceStatusDeleteInProgress {
-				break // the operation begins here
-			}
-			continue
-		}
+	for _, e := range events {
 		reason := aws.ToString(e.ResourceStatusReason)
-		switch e.ResourceStatus {
-		case types.ResourceStatusCreateFailed, types.ResourceStatusDeleteFailed:
-			if !strings.Contains(reason, "cancelled") {
-				f.resources = append(f.resources, failedResource{aws.ToString(e.LogicalResourceId), aws.ToString(e.ResourceType), aws.ToString(e.PhysicalResourceId), reason})
+		switch {
+		case aws.ToString(e.PhysicalResourceId) == aws.ToString(st.StackId): // the stack's own
+			f.reason = cmp.Or(f.reason, reason)
+			if e.ResourceStatus == types.ResourceStatusCreateInProgress || e.ResourceStatus == types.ResourceStatusDeleteInProgress {
+				slices.Reverse(f.resources)
+				return f // the operation begins here
 			}
+		case e.ResourceStatus != types.ResourceStatusCreateFailed && e.ResourceStatus != types.ResourceStatusDeleteFailed:
+		case !strings.Contains(reason, "cancelled"):
+			f.resources = append(f.resources, failedResource{aws.ToString(e.LogicalResourceId), aws.ToString(e.ResourceType), aws.ToString(e.PhysicalResourceId), reason})
 		}
 	}
 	slices.Reverse(f.resources)

@@ -69,6 +69,8 @@ var testSpecs = []incident.Spec{
 	{Name: "cleanroom.launch", Impact: incident.Additive, Inputs: []incident.Field{
 		{Name: "snapshots", Type: incident.Strings, Required: true},
 		{Name: "instance_type", Type: incident.String, Default: "t3.large"},
+		{Name: "name", Type: incident.String, Default: ""},
+		{Name: "keep_failed", Type: incident.Boolean, Default: false},
 	}, Outputs: []incident.Field{
 		{Name: "stack", Type: incident.String}, {Name: "instance", Type: incident.String}, {Name: "volumes", Type: incident.Strings},
 	}},

@@ -34,9 +34,9 @@ func newCleanRoomList(g *globals) *cobra.Command {
 				return g.printJSON(append([]incident.CleanRoom{}, rooms...))
 			}
 			t := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(t, "CLEAN ROOM\tSTATE\tACCOUNT\tREGION\tINSTANCE\tVOLUMES")
+			fmt.Fprintln(t, "CLEAN ROOM\tLABEL\tSTATE\tACCOUNT\tREGION\tINSTANCE\tVOLUMES")
 			for _, room := range rooms {
-				fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\t%d\n", banner(r.state.Case.Rehearsal), room.Name, room.Event, room.Account, room.Region, room.Instance, len(room.Volumes))
+				fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\t%s\t%d\n", banner(r.state.Case.Rehearsal), room.Name, room.Label, room.Event, room.Account, room.Region, room.Instance, len(room.Volumes))
 			}
 			return t.Flush()
 		},
@@ -45,7 +45,7 @@ func newCleanRoomList(g *globals) *cobra.Command {
 	return cmd
 }
 
-// openRooms are those of the case's that are not closed; with a name, that one alone.
+// openRooms are those of the case's that are not closed; with a name, those that have it, as their own or as a label.
 func openRooms(r *record, name string) ([]incident.CleanRoom, error) {
 	rooms, err := cleanroom.Rooms(r.entries)
 	if err != nil {
@@ -53,7 +53,7 @@ func openRooms(r *record, name string) ([]incident.CleanRoom, error) {
 	}
 	var open []incident.CleanRoom
 	for _, room := range rooms {
-		if room.Event != cleanroom.Closed && (name == "" || room.Name == name) {
+		if room.Event != cleanroom.Closed && (name == "" || room.Name == name || room.Label == name) {
 			open = append(open, room)
 		}
 	}

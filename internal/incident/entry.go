@@ -206,6 +206,8 @@ type CleanRoom struct {
 	Instances []string          `json:"instances,omitempty"`
 	Volumes   map[string]string `json:"volumes,omitempty"` // volume to the snapshot it was made from
 	Items     map[string]string `json:"items,omitempty"`   // volume to the evidence item that it is a copy of
+	// Label is what the playbook calls the room; empty: nothing.
+	Label string `json:"label,omitempty"`
 	// Parameters are those of the stack, as it was asked for: what the room may reach depends on them.
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Facts are what the room's network was proven by once it was launched, for comparison later.
