@@ -177,6 +177,9 @@ func newStack(t *testing.T, c call) *stack {
 	return s
 }
 
+// sampleKey is the ARN of a key of nobody's.
+const sampleKey = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
 // pseudo are the parameters that CloudFormation sets.
 func (s *stack) pseudo(name string) (string, bool) {
 	v, ok := map[string]string{
@@ -194,7 +197,7 @@ func (s *stack) ref(name string) string {
 		return v
 	}
 	if strings.HasSuffix(name, "Key") { // what depends on a key is checked as if there were one
-		return "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+		return sampleKey
 	}
 	if p, ok := s.Parameters[name]; ok && p.Default != nil {
 		return fmt.Sprint(p.Default)
