@@ -132,11 +132,8 @@ func (x *diskExport) acquire(ctx context.Context) (evidence.Image, evidence.Obje
 		return evidence.Image{}, evidence.Object{}, err
 	}
 	src := x.source()
-	if src.encoder, err = diskimage.NewEncoder(); err != nil {
-		return evidence.Image{}, evidence.Object{}, err
-	}
 	o.Buffers = new(diskimage.Buffers)
-	src.buffers = o.Buffers
+	src.encoder, src.buffers = diskimage.NewEncoder(), o.Buffers
 	return diskimage.Write(ctx, o, func(ctx context.Context, w *diskimage.Writer) error {
 		if w.Next() >= o.Image.Bytes/blockBytes {
 			return nil

@@ -6,7 +6,6 @@ import (
 	"runtime"
 
 	"github.com/klauspost/compress"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/cordon-ir/cordon/internal/evidence"
 )
@@ -22,17 +21,26 @@ const (
 
 // Zstandard block types (RFC 8878, 3.1.1.2.2).
 const (
-	typeRaw = 0
-	typeRLE = 1
+	typeRaw        = 0
+	typeRLE        = 1
+	typeCompressed = 2
+)
+
+// Window descriptors (RFC 8878, 3.1.1.1.2): of what may lie between a match and what it repeats.
+const (
+	pieceWindow = 7 << 3 // 128 KiB
+	blockWindow = 9 << 3 // 512 KiB
 )
 
 // appendFrameHeader begins a frame of n bytes without checksum: the block list
-// has a better one. The window is that of one block, so that decoding needs next to no memory.
-func appendFrameHeader(b []byte, n int) []byte {
+// has a better one.
+func appendFrameHeader(b []byte, window byte, n int) []byte {
 	b = binary.LittleEndian.AppendUint32(b, 0xFD2FB528) // RFC 8878, 3.1.1
-	b = append(b, 0x80, 7<<3)                           // content size in 4 bytes; a window of 128 KiB
+	b = append(b, 0x80, window)                         // content size in 4 bytes
 	return binary.LittleEndian.AppendUint32(b, uint32(n))
 }
+
+const blockHeaderBytes = 3
 
 func appendBlockHeader(b []byte, kind, n int, last bool) []byte {
 	h := uint32(n<<3 | kind<<1)
@@ -44,7 +52,7 @@ func appendBlockHeader(b []byte, kind, n int, last bool) []byte {
 
 // A block that is stored as it is lies in raw blocks of a frame: its headers are always the same.
 var (
-	rawFrameStart = appendBlockHeader(appendFrameHeader(nil, blockBytes), typeRaw, maxZstdBlock, false)
+	rawFrameStart = appendBlockHeader(appendFrameHeader(nil, pieceWindow, blockBytes), typeRaw, maxZstdBlock, false)
 	rawBlockNext  = appendBlockHeader(nil, typeRaw, maxZstdBlock, false)
 	rawBlockLast  = appendBlockHeader(nil, typeRaw, maxZstdBlock, true)
 )
@@ -77,7 +85,7 @@ func rawFrameCRC(raw []byte) (crc uint32) {
 // appendZeros appends a frame of n blocks of zeros, holeBlocks at most.
 func appendZeros(b []byte, n int) []byte {
 	left := n * blockBytes
-	b = appendFrameHeader(b, left)
+	b = appendFrameHeader(b, pieceWindow, left)
 	for ; left > 0; left -= maxZstdBlock {
 		b = append(appendBlockHeader(b, typeRLE, maxZstdBlock, left == maxZstdBlock), 0)
 	}
@@ -105,13 +113,22 @@ func (t seekTable) appendTo(b []byte) []byte {
 }
 
 // Encoder compresses blocks. It is safe for concurrent use.
-type Encoder struct{ z *zstd.Encoder }
+type Encoder struct{ free chan *compressor }
 
 // NewEncoder returns an encoder for as many blocks at once as there are processors.
-func NewEncoder() (*Encoder, error) {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
-		zstd.WithWindowSize(blockBytes), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
-	return &Encoder{z}, err
+func NewEncoder() *Encoder {
+	e := &Encoder{make(chan *compressor, runtime.GOMAXPROCS(0))}
+	for range cap(e.free) {
+		e.free <- newCompressor()
+	}
+	return e
+}
+
+// compress appends a block's frame to memory.
+func (e *Encoder) compress(memory, block []byte) []byte {
+	c := <-e.free
+	defer func() { e.free <- c }()
+	return c.appendFrame(memory, block)
 }
 
 const (
@@ -127,7 +144,7 @@ const (
 func (e *Encoder) Encode(b *Block, memory []byte) bool {
 	b.encoded, b.frame = true, nil
 	if worth(b.Raw) {
-		if frame := e.z.EncodeAll(b.Raw, memory[:0]); len(frame) < len(b.Raw) {
+		if frame := e.compress(memory[:0], b.Raw); len(frame) < len(b.Raw) {
 			b.frame, b.crc = frame, crc32.Checksum(frame, castagnoli)
 			return true
 		}

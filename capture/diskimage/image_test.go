@@ -148,10 +148,7 @@ func (m *mortal) options(item string, blocks, segment int64) diskimage.Options {
 
 // write stores what next yields from the image's position on.
 func write(ctx context.Context, o diskimage.Options, d disk, was map[int64][]byte) (evidence.Image, evidence.Ref, error) {
-	encoder, err := diskimage.NewEncoder()
-	if err != nil {
-		return evidence.Image{}, evidence.Ref{}, err
-	}
+	encoder := diskimage.NewEncoder()
 	image, obj, err := diskimage.Write(ctx, o, func(_ context.Context, w *diskimage.Writer) error {
 		for i := w.Next(); i < d.blocks; i++ {
 			raw, ok := d.written[i]

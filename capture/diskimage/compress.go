@@ -1,0 +1,182 @@
+package diskimage
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/klauspost/compress/huff0"
+)
+
+const (
+	// hashLog positions are remembered, by what hashBytes at them say: as many as the processor's first cache holds.
+	hashLog, hashBytes = 13, 7
+	// Every stride-th position is looked up, and fewer the longer there was no match.
+	stride, patience = 8, 6
+	// glance is how many bytes are compared at once.
+	glance = 64
+	// lastBytes of a piece are literals: nothing is read beyond its end.
+	lastBytes = 2*glance + 8
+	// shortRun is how many literals are copied at once, needed or not.
+	shortRun = 32
+	// fewLiterals are not worth a Huffman table.
+	fewLiterals = 1 << 10
+)
+
+// compressor makes Zstandard frames (RFC 8878) in half the time that the library's encoder takes at its fastest level, a sixth
+// (logs, libraries) to two thirds (source text) larger: it looks at fewer positions, follows a match past a gap instead of looking for another, and uses the
+// sequence codes that every decoder knows. What it makes depends on the block alone.
+type compressor struct {
+	table     [1 << hashLog]uint32 // position by hash
+	distance  int                  // of the last match that was coded; a frame begins with 1
+	next      int                  // the first byte that is in no sequence and no literal
+	literals  []byte
+	sequences []sequence
+	coded     []byte // sequences
+	huffman   huff0.Scratch
+}
+
+func newCompressor() *compressor {
+	const most = maxZstdBlock / 4 // sequences of a piece: matches have four bytes
+	return &compressor{
+		literals: make([]byte, maxZstdBlock+shortRun), sequences: make([]sequence, 0, most), coded: make([]byte, most*sequenceBytes+16),
+	}
+}
+
+// appendFrame appends a frame of a block. It can be larger than the block.
+func (c *compressor) appendFrame(b, block []byte) []byte {
+	clear(c.table[:])
+	c.distance, c.huffman.Reuse = 1, huff0.ReusePolicyNone
+	b = appendFrameHeader(b, blockWindow, len(block))
+	for at := 0; at < len(block); at += maxZstdBlock {
+		b = c.appendPiece(b, block, at, min(at+maxZstdBlock, len(block)))
+	}
+	return b
+}
+
+// appendPiece appends a Zstandard block of a piece.
+func (c *compressor) appendPiece(b, block []byte, at, end int) []byte {
+	before, header := c.distance, len(b)
+	c.find(block, at, end)
+	b = c.appendLiterals(appendBlockHeader(b, typeCompressed, 0, false))
+	switch n := len(c.sequences); {
+	case n < 128:
+		b = append(b, byte(n))
+	case n < 0x7F00:
+		b = append(b, byte(n>>8|0x80), byte(n))
+	default:
+		b = append(b, 0xFF, byte(n-0x7F00), byte((n-0x7F00)>>8))
+	}
+	if len(c.sequences) > 0 {
+		b = append(b, 0) // the predefined codes
+		b = append(b, c.coded[:encodeSequences(c.coded, c.sequences)]...)
+	}
+	last := end == len(block)
+	if n := len(b) - header - blockHeaderBytes; n < end-at {
+		appendBlockHeader(b[:header], typeCompressed, n, last)
+		return b
+	}
+	// What the decoder does not see it does not know.
+	c.distance, c.huffman.Reuse = before, huff0.ReusePolicyNone
+	return append(appendBlockHeader(b[:header], typeRaw, end-at, last), block[at:end]...)
+}
+
+// appendLiterals appends the literals section (RFC 8878, 3.1.1.3.1).
+func (c *compressor) appendLiterals(b []byte) []byte {
+	n := uint64(len(c.literals))
+	if n >= fewLiterals {
+		// Four streams, both sizes in 18 bits.
+		if out, again, err := huff0.Compress4X(c.literals, &c.huffman); err == nil && uint64(len(out)) < n {
+			kind := uint64(2)
+			if again { // the table of the piece before
+				kind = 3
+			}
+			c.huffman.Reuse = huff0.ReusePolicyPrefer
+			header := kind | 3<<2 | n<<4 | uint64(len(out))<<22
+			return append(append(binary.LittleEndian.AppendUint32(b, uint32(header)), byte(header>>32)), out...)
+		}
+	}
+	header := 3<<2 | n<<4 // as they are, the size in 20 bits
+	return append(append(b, byte(header), byte(header>>8), byte(header>>16)), c.literals...)
+}
+
+// find cuts a piece of a block into literals and sequences.
+func (c *compressor) find(block []byte, at, end int) {
+	block = block[:end]
+	c.literals, c.sequences, c.next = c.literals[:0], c.sequences[:0], at
+	for pos := max(at, 8); pos < end-lastBytes; {
+		value := load(block, pos)
+		slot := &c.table[hashOf(value)]
+		was := int(*slot)
+		*slot = uint32(pos)
+		if uint32(load(block, was)) != uint32(value) || was < 8 {
+			pos += stride + (pos-c.next)>>patience
+			continue
+		}
+		before := bits.LeadingZeros64(load(block, pos-8)^load(block, was-8)) >> 3
+		pos = c.follow(block, pos-min(before, pos-c.next), pos, pos-was)
+	}
+	c.literals = append(c.literals, block[c.next:]...)
+}
+
+// follow adds the sequence whose match, at such a distance, begins at from and goes on at pos, and those after it at the same
+// distance: records differ in a field and go on alike. It returns where the last one ends.
+func (c *compressor) follow(block []byte, from, pos, distance int) int {
+	limit := len(block) - lastBytes
+	literals, n, next := c.literals[:cap(c.literals)], len(c.literals), c.next
+	for {
+		same := equal(block[pos:], block[pos-distance:])
+		seen := bits.TrailingZeros64(^same)
+		pos += seen
+		for seen < glance || pos >= limit {
+			run := from - next
+			if run <= shortRun {
+				*(*[shortRun]byte)(literals[n:]) = [shortRun]byte(block[next:])
+			} else {
+				copy(literals[n:], block[next:from])
+			}
+			n += run
+			offset := distance + 3
+			if distance == c.distance && run > 0 {
+				offset = repeatOffset
+			}
+			c.distance = distance
+			c.sequences = append(c.sequences, sequence{uint32(run), uint32(pos - from), uint32(offset)})
+			next = pos
+			four := same >> (seen & (glance - 1)) // where four bytes are equal again
+			four &= four >> 1
+			four &= four >> 2
+			if four == 0 || pos >= limit {
+				c.literals, c.next = literals[:n], next
+				return pos
+			}
+			gap := bits.TrailingZeros64(four)
+			from = pos + gap
+			c.table[hashOf(load(block, from))] = uint32(from)
+			length := bits.TrailingZeros64(^(same >> ((seen + gap) & (glance - 1))))
+			pos = from + length
+			seen += gap + length
+		}
+	}
+}
+
+func load(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
+
+func hashOf(value uint64) uint32 {
+	return uint32(value << (64 - 8*hashBytes) * 0x9E3779B185EBCA87 >> (64 - hashLog)) // by the golden ratio
+}
+
+// equal tells of the first bytes of a and b, glance of each, which are equal: a bit for each.
+func equal(a, b []byte) uint64 {
+	a, b = a[:glance], b[:glance]
+	return equalBytes(load(a, 0)^load(b, 0)) | equalBytes(load(a, 8)^load(b, 8))<<8 |
+		equalBytes(load(a, 16)^load(b, 16))<<16 | equalBytes(load(a, 24)^load(b, 24))<<24 |
+		equalBytes(load(a, 32)^load(b, 32))<<32 | equalBytes(load(a, 40)^load(b, 40))<<40 |
+		equalBytes(load(a, 48)^load(b, 48))<<48 | equalBytes(load(a, 56)^load(b, 56))<<56
+}
+
+// equalBytes has a bit for each byte that is 0.
+func equalBytes(x uint64) uint64 {
+	const low = 0x7F7F7F7F7F7F7F7F
+	none := ^(x&low + low | x | low) // the highest bit of each such byte
+	return none >> 7 * 0x0102040810204080 >> 56
+}
