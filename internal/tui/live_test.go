@@ -267,3 +267,20 @@ func TestHomeReadsTheCasesAsTheyChange(t *testing.T) {
 	ana.sees("Nothing was run in this case yet.")
 	ana.sees("INC-3")
 }
+
+func TestAPasteAndFourKeysLeadFromTheCasesToAPlan(t *testing.T) {
+	a := newAccount(t)
+	ana := a.sits(t, func(env *tui.Env) []tui.Screen { return []tui.Screen{tui.NewHome(env)} })
+	ana.sees("1 case")
+	ana.presses(key('i'))
+	ana.sees("3 of 3 instances")
+	ana.presses(tea.PasteMsg{Content: a.instance})
+	ana.sees("high impact, 9 points")
+	ana.sees("behind target group web-admin of load balancer web")
+	ana.presses(enter, enter)
+	ana.sees("new: it is opened")
+	ana.sees("Cut the instance off, keep the service up")
+	ana.presses(enter)
+	ana.sees("sha256:") // the plan's digest
+	ana.sees("Cut the network")
+}
