@@ -141,6 +141,8 @@ func (a *App) deliver(m addressed) tea.Cmd {
 	case askMsg:
 		a.asks = newQuestion(msg.question, m.to, a.env.Clock.Now())
 		return nil
+	case execMsg:
+		return tea.ExecProcess(msg.cmd, func(err error) tea.Msg { return addressed{m.to, msg.ended(err)} })
 	case quitMsg:
 		return a.quit()
 	default:

@@ -187,6 +187,10 @@ func (h *Home) key(msg tea.KeyPressMsg) tea.Cmd {
 		if at < len(list) {
 			return Push(NewRun(h.env, list[at].ID))
 		}
+	case keyAfter:
+		if at < len(list) {
+			return Push(NewAfter(h.env, list[at].ID))
+		}
 	case keyRelease:
 		switch {
 		case at >= len(list):
@@ -296,7 +300,7 @@ func (h *Home) Keys() []Key {
 	if h.filtering {
 		return []Key{{"enter", "keep the filter"}, {keyBack, "all cases"}}
 	}
-	return []Key{{"enter", "open"}, {keyIncident, "new incident"}, {keyPlan, "playbook"}, {keyRelease, "release"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
+	return []Key{{"enter", "open"}, {keyIncident, "new incident"}, {keyPlan, "playbook"}, {keyAfter, "evidence"}, {keyRelease, "release"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
 }
 
 // View draws the list, and the chosen case below or beside it.

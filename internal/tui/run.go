@@ -213,6 +213,7 @@ func (r *Run) Keys() []Key {
 		keys = append(keys, Key{"enter", "detail"}, Key{"s", "skip step"})
 	}
 	keys = append(keys, Key{"l", "journal"})
+	keys = append(keys, Key{keyAfter, "evidence"})
 	if r.index != nil && !r.view.Live {
 		keys = append(keys, Key{keyRelease, "release"})
 	}
@@ -280,6 +281,8 @@ func (r *Run) key(msg tea.KeyPressMsg) tea.Cmd {
 		return r.open()
 	case "l":
 		return Push(newJournal(r.env, r.caseID, r.view))
+	case keyAfter:
+		return Push(NewAfter(r.env, r.caseID))
 	case keyRelease:
 		if r.view.Live {
 			return Warn("a run is under way: its end, or an interrupt (I), comes before a release")

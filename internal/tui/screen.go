@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"os/exec"
 
 	tea "charm.land/bubbletea/v2"
 )
@@ -65,6 +66,10 @@ type (
 	}
 	copyMsg struct{ text string }
 	askMsg  struct{ question Confirm }
+	execMsg struct {
+		cmd   *exec.Cmd
+		ended func(error) tea.Msg
+	}
 	quitMsg struct{}
 	// addressed is the result of a screen's command, on its way to that screen.
 	addressed struct {
@@ -97,6 +102,11 @@ func Copy(text string) tea.Cmd { return func() tea.Msg { return copyMsg{text} } 
 
 // Ask shows a question above the screen; its Yes is called where the answer is yes.
 func Ask(c Confirm) tea.Cmd { return func() tea.Msg { return askMsg{c} } }
+
+// Exec gives the terminal to a command until it ends; the screen gets what ended makes of that.
+func Exec(cmd *exec.Cmd, ended func(error) tea.Msg) tea.Cmd {
+	return func() tea.Msg { return execMsg{cmd, ended} }
+}
 
 // Quit ends the TUI.
 func Quit() tea.Cmd { return func() tea.Msg { return quitMsg{} } }
