@@ -103,7 +103,7 @@ func (p *Plan) replan() tea.Cmd {
 		p.stop()
 	}
 	ctx, stop := context.WithCancel(p.ctx)
-	p.stop, p.planning = stop, true
+	p.stop, p.planning, p.err = stop, true, nil
 	p.number++
 	number, args := p.number, append([]string{"plan"}, p.args()...)
 	return func() tea.Msg {
@@ -146,6 +146,9 @@ func (p *Plan) take(m plannedMsg) {
 	}
 	p.planned = true
 	p.plan.set(m.plan.Plan, m.plan.Permissions)
+	if at := slices.IndexFunc(p.plan.rows, func(r planRow) bool { return r.changed }); p.notice != "" && at >= 0 {
+		p.plan.move(at - p.plan.at)
+	}
 }
 
 // isUsage tells whether a command complained about what it was given.
@@ -174,10 +177,12 @@ func (p *Plan) key(msg tea.KeyPressMsg) tea.Cmd {
 	case "s":
 		return p.leaveOut()
 	case "enter":
-		if !p.inputs && p.planned {
+		if p.inputs {
+			return p.inputKey(key)
+		}
+		if len(p.plan.rows) > 0 {
 			return Push(newWholePlan(p))
 		}
-		return p.inputKey(key)
 	default:
 		if p.inputs {
 			return p.inputKey(key)
@@ -230,7 +235,7 @@ func (p *Plan) approve() tea.Cmd {
 	return Ask(Confirm{
 		Question: "Carry out " + plan.Playbook + " on " + on + "?",
 		Impact:   worst, Name: name,
-		Lines: append([]string{p.env.Cordon.Line(p.runArgs()...), ""}, p.summary()...),
+		Lines: append(p.summary(), "", p.env.Cordon.Line(p.runArgs()...)),
 		Yes:   p.begin,
 	})
 }
@@ -366,8 +371,11 @@ func (p *Plan) ended(err error) tea.Cmd {
 
 // Leaving says that a run that was started begins all the same.
 func (p *Plan) Leaving() string {
-	if p.start == nil {
+	switch {
+	case p.start == nil:
 		return ""
+	case p.start.child == nil:
+		return "the run of " + p.caseID + " may not have begun; look at it with: " + p.env.Cordon.Line("attach", "--case", p.caseID)
 	}
 	return "the run of " + p.caseID + " begins without this terminal; look at it with: " + p.env.Cordon.Line("attach", "--case", p.caseID)
 }
@@ -396,6 +404,6 @@ func (p *Plan) Keys() []Key {
 	case p.inputs:
 		return []Key{{"a", "approve"}, {"enter", "edit"}, {"tab", "steps"}, {"d", "default"}, {"left right", "other value"}, {"up down", "choose"}, {"r", "plan again"}}
 	default:
-		return []Key{{"a", "approve"}, {"enter", "read it"}, {"tab", "inputs"}, {"s", "leave out, take in"}, {"pgup pgdown", "scroll"}, {"up down", "choose"}, {"r", "plan again"}}
+		return []Key{{"a", "approve"}, {"enter", "read it"}, {"tab", "inputs"}, {"s", "leave out, take in"}, {"r", "plan again"}, {"pgup pgdown", "scroll"}, {"up down", "choose"}, {"[ ]", "other target"}}
 	}
 }

@@ -92,27 +92,14 @@ func (p *Plan) counts() string {
 	return strings.Join(parts, "  ")
 }
 
-// listPart draws the lines of a list around the chosen one; where not all fit, the last says so.
-func listPart(t *Theme, at, n int, size Size, line func(int) string) string {
-	height := size.H
-	if n > height {
-		height--
-	}
-	var b strings.Builder
-	first, last := window(at, n, height)
-	for i := first; i < last; i++ {
-		b.WriteString(fit(line(i), size.W) + "\n")
-	}
-	if last-first < n {
-		b.WriteString(t.Dim.Render(fmt.Sprintf("  %d to %d of %d", first+1, last, n)) + "\n")
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
 // banners are what must not be overlooked.
 func (p *Plan) banners(width int) []string {
 	t := p.env.Theme
 	var lines []string
+	atMost := 6 // lines of an error, where there is a plan to show below it
+	if !p.planned {
+		atMost = 16
+	}
 	put := func(text string, draw func(...string) string) {
 		for _, l := range wrap(clean(text), width-2) {
 			lines = append(lines, draw(fit(" "+l, width)))
@@ -125,6 +112,9 @@ func (p *Plan) banners(width int) []string {
 		message, hint := explain(p.err)
 		for _, l := range strings.Split(message, "\n") {
 			put(l, t.Alarm.Render)
+		}
+		if more := len(lines) - atMost; more > 0 {
+			lines = append(lines[:atMost], t.Bad.Render(fit(" and "+count(more, "line", "lines")+" more, which the command prints (y)", width)))
 		}
 		if hint != "" {
 			put("hint: "+hint, t.Warn.Render)

@@ -102,6 +102,9 @@ func (v *planView) move(by int) {
 	if by < 0 {
 		way = -1
 	}
+	if at == 0 {
+		way = 1 // above the first heading there is nothing
+	}
 	for at >= 0 && at < len(v.rows) && v.rows[at].heading != "" {
 		at += way
 	}
@@ -117,6 +120,10 @@ func (v *planView) key(key string) bool {
 		v.move(-1)
 	case "down", "j":
 		v.move(+1)
+	case "[":
+		v.otherTarget(-1)
+	case "]":
+		v.otherTarget(+1)
 	case "home", "g":
 		v.move(-len(v.rows))
 	case "end", "G":
@@ -127,6 +134,22 @@ func (v *planView) key(key string) bool {
 		return false
 	}
 	return true
+}
+
+// otherTarget goes to the first step of the target before or after.
+func (v *planView) otherTarget(way int) {
+	at := v.at
+	if way < 0 { // past the heading of this one
+		for at > 0 && v.rows[at].heading == "" {
+			at--
+		}
+	}
+	for at += way; at >= 0 && at < len(v.rows); at += way {
+		if v.rows[at].heading != "" {
+			v.move(at + 1 - v.at)
+			return
+		}
+	}
 }
 
 // chosen is the step under the cursor, and nil on a target that is left out.
@@ -191,7 +214,7 @@ func (v *planView) row(t *Theme, r planRow, chosen bool, width int) string {
 		id = t.Selected.Render(id)
 	}
 	if r.changed {
-		does = t.Warn.Render("changed ") + does
+		does = t.Warn.Render("changed: ") + does
 	}
 	return t.Cursor(chosen) + sign + " " + id + " " + does
 }

@@ -47,3 +47,20 @@ func (s *scroll) view(t *Theme, text string, size Size) string {
 	last := min(s.top+s.page, len(lines))
 	return strings.Join(lines[s.top:last], "\n") + "\n" + t.Dim.Render(fmt.Sprintf(" lines %d to %d of %d", s.top+1, last, len(lines)))
 }
+
+// listPart draws the lines of a list around the chosen one; where not all fit, the last says so.
+func listPart(t *Theme, at, n int, size Size, line func(int) string) string {
+	height := size.H
+	if n > height {
+		height--
+	}
+	var b strings.Builder
+	first, last := window(at, n, height)
+	for i := first; i < last; i++ {
+		b.WriteString(fit(line(i), size.W) + "\n")
+	}
+	if last-first < n {
+		b.WriteString(t.Dim.Render(fmt.Sprintf("  %d to %d of %d", first+1, last, n)) + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
