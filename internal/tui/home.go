@@ -157,7 +157,10 @@ func (h *Home) key(msg tea.KeyPressMsg) tea.Cmd {
 	key := msg.String()
 	if h.filtering {
 		switch key {
-		case "enter", "up", "down":
+		case "enter":
+			h.filtering = false
+			return nil
+		case "up", "down":
 			h.filtering = false
 		case keyBack:
 			h.filtering = false
