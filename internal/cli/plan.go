@@ -176,6 +176,7 @@ func printStepsOfMany(g *globals, p incident.Plan) {
 		m := byID[s.ID]
 		if m == nil {
 			m = &stepOfMany{StepPlan: s}
+			m.Impact, m.Asks = incident.ReadOnly, false // add raises them
 			byID[s.ID], steps = m, append(steps, m)
 		}
 		m.add(s)
@@ -197,10 +198,11 @@ func printStepsOfMany(g *globals, p incident.Plan) {
 
 func (m *stepOfMany) add(s incident.StepPlan) {
 	m.targets++
-	m.Impact, m.Asks = max(m.Impact, s.Impact), m.Asks || s.Asks
 	if s.Skip != "" {
 		m.skipped++
+		return
 	}
+	m.Impact, m.Asks = max(m.Impact, s.Impact), m.Asks || s.Asks
 	if s.Proposal == nil {
 		return
 	}
@@ -233,15 +235,15 @@ func printLeftOut(out io.Writer, left []incident.LeftOut) {
 }
 
 func printStep(g *globals, s incident.StepPlan) {
+	if s.Skip != "" {
+		fmt.Fprintf(g.out, "  – %s (%s)\n      skipped: %s\n", s.ID, s.Action, s.Skip)
+		return
+	}
 	asks := ""
 	if s.Asks {
 		asks = ", asks"
 	}
 	fmt.Fprintf(g.out, "  %s %s (%s): %s%s\n", impactSymbols[s.Impact], s.ID, s.Action, s.Impact, asks)
-	if s.Skip != "" {
-		fmt.Fprintf(g.out, "      skipped: %s\n", s.Skip)
-		return
-	}
 	if s.When != "" {
 		fmt.Fprintf(g.out, "      when %s\n", s.When)
 	}

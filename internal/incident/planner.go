@@ -125,6 +125,12 @@ func (p Planner) bind(s Step, scope Scope) (StepPlan, []error) {
 		return step, nil
 	case s.When == nil:
 	case !s.When.known(scope):
+		// What is false whatever a step does (CEL: false && x is false, even where x
+		// can't be known) is not shown as something that might be done.
+		if holds, err := s.When.holds(scope); err == nil && !holds {
+			step.Skip = conditionFalse(*s.When)
+			return step, nil
+		}
 		step.When = s.When.Source
 	default:
 		holds, err := s.When.holds(scope)

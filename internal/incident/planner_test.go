@@ -13,6 +13,8 @@ import (
 
 func never(incident.Scope) (any, error) { return false, nil }
 
+func notYet(incident.Scope) (any, error) { return nil, errors.New("it has no value yet") }
+
 func TestEverythingWrongWithTheInputIsReportedTogether(t *testing.T) {
 	b := newBench(t)
 	pb := playbook(
@@ -76,14 +78,17 @@ func TestAPlanShowsWhatIsKnownAndKeepsTheRestAsExpressions(t *testing.T) {
 	when := expr("${{ inputs.never }}", never)
 	off.When = &when
 	later := step("later", "disruptive")
-	condition := expr("${{ steps.first.state == 'failed' }}", never, "first")
+	condition := expr("${{ steps.first.state == 'failed' }}", notYet, "first")
 	later.When = &condition
+	hopeless := step("hopeless", "irreversible", "first")
+	whatever := expr("${{ inputs.never && steps.first.state == 'failed' }}", never, "first") // false, whatever the step does
+	hopeless.When = &whatever
 	asked := step("asked", "read-only")
 	asked.Approval = incident.ApprovalRequired
 	quiet := step("quiet", "irreversible")
 	quiet.Approval = incident.ApprovalNone
 
-	plan := b.plan(playbook(unset, off, later, asked, quiet, step("first", "additive")))
+	plan := b.plan(playbook(unset, off, later, asked, quiet, step("first", "additive"), hopeless))
 	var got []string
 	for _, s := range plan.Steps {
 		line := s.ID
@@ -99,7 +104,8 @@ func TestAPlanShowsWhatIsKnownAndKeepsTheRestAsExpressions(t *testing.T) {
 		got = append(got, line)
 	}
 	wantEqual(t, "steps", got, []string{
-		"later asks known", "asked asks known", "quiet known", "first known", "unset asks",
+		"later asks known", "asked asks known", "quiet known", "first known",
+		"hopeless skipped: its condition is false: ${{ inputs.never && steps.first.state == 'failed' }}", "unset asks",
 		"off skipped: its condition is false: ${{ inputs.never }}",
 	})
 	s, _ := plan.Step(incident.StepKey{Target: targetA, ID: "unset"})
@@ -118,7 +124,7 @@ func TestAReadThatFailsIsNoObstacleWhereTheConditionIsStillOpen(t *testing.T) {
 	b := newBench(t)
 	b.fake("fake.disruptive").plan = func(incident.Request, *incident.Proposal) error { return errors.New("no agent") }
 	s := step("memory", "disruptive", "first")
-	condition := expr("${{ steps.first.outputs.agent }}", never, "first")
+	condition := expr("${{ steps.first.outputs.agent }}", notYet, "first")
 	s.When = &condition
 	pb := playbook(step("first", "additive"), s)
 	if s, _ := b.plan(pb).Step(incident.StepKey{Target: targetA, ID: "memory"}); s.Proposal != nil || !s.Asks {

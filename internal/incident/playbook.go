@@ -52,7 +52,8 @@ type Expr struct {
 	Source string // as written
 	// Refs are the IDs of the steps whose outputs or state it reads.
 	Refs []string
-	// Eval is pure and bounded. It fails where a reference has no value.
+	// Eval is pure and bounded. It fails where a reference has no value, unless the
+	// result is the same with any: false && x.
 	Eval func(Scope) (any, error)
 }
 
