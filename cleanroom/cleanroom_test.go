@@ -29,6 +29,7 @@ type bench struct {
 	action    incident.Action
 	target    incident.Target
 	snapshots []string
+	instances int // 0: one
 	entries   []incident.Entry
 }
 
@@ -68,7 +69,7 @@ func (b *bench) request(resumed bool) incident.Request {
 	seen := slices.Clone(b.entries)
 	return incident.Request{
 		Case: incident.Case{ID: "INC 2026/7", Rehearsal: true}, Run: "run-1", Step: "cleanroom", Target: b.target,
-		Inputs: map[string]any{"snapshots": b.snapshots, "instance_type": "t3.large", "instances": 1},
+		Inputs: map[string]any{"snapshots": b.snapshots, "instance_type": "t3.large", "instances": max(b.instances, 1)},
 		Token:  "0123456789abcdef0123456789abcdef", Resumed: resumed, Clock: b.account.Clock(), Progress: func(incident.Progress) {},
 		Turn:   func(_ context.Context, _ string, do func() error) error { return do() },
 		Record: b.record,

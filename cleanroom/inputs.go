@@ -115,7 +115,7 @@ type disk struct {
 type planner struct {
 	req      incident.Request
 	in       inputs
-	evidence Evidence
+	evidence keeping
 	cfg      aws.Config
 	ec2      *ec2.Client
 }
@@ -169,7 +169,7 @@ func (p *planner) tools(ctx context.Context) (note string, err error) {
 	case p.evidence.Store == nil:
 		return "", errors.New("input toolkit: no evidence store is configured")
 	}
-	store, err := p.evidence.Store(ctx, p.req.Target)
+	store, err := p.evidence.store(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -187,9 +187,13 @@ func (p *planner) tools(ctx context.Context) (note string, err error) {
 // evidenceKey is the customer's key that the bucket's objects are encrypted with; empty for a key
 // of S3's own, which whoever may read the object may use.
 func (p *planner) evidenceKey(ctx context.Context, bucket string) (string, error) {
+	cfg, err := p.evidence.configs(ctx, p.evidence.home)
+	if err != nil {
+		return "", err
+	}
 	id := p.evidence.KMSKey
 	if id == "" {
-		out, err := s3.NewFromConfig(p.cfg).GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})
+		out, err := s3.NewFromConfig(cfg).GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})
 		if err != nil {
 			return "", fmt.Errorf("encryption of bucket %s: %w", bucket, err)
 		}
@@ -202,7 +206,7 @@ func (p *planner) evidenceKey(ctx context.Context, bucket string) (string, error
 	if id == "" {
 		return "", nil
 	}
-	out, err := kms.NewFromConfig(p.cfg).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
+	out, err := kms.NewFromConfig(cfg).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &id})
 	if err != nil {
 		return "", fmt.Errorf("the key of bucket %s, %s: %w", bucket, id, err)
 	}
@@ -266,7 +270,7 @@ func (p *planner) disks(ctx context.Context) ([]disk, error) {
 func (p *planner) plan(ctx context.Context) (incident.Proposal, error) {
 	params, notes, err := p.parameters(ctx)
 	early := p.in.Snapshots == nil
-	if err != nil && early && errorCode(err) != "InvalidInstanceType" {
+	if code := errorCode(err); early && code != "" && code != "InvalidInstanceType" && !errors.Is(err, evidence.ErrNotFound) { // AWS would not say
 		params, notes, err = map[string]string{"CaseId": p.req.Case.ID, "InstanceType": p.in.InstanceType}, append(notes, "not everything that the room needs could be read: "+err.Error()), nil
 	}
 	if err != nil {

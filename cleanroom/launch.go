@@ -75,24 +75,25 @@ func stackName(req incident.Request) string {
 
 // begin decodes the inputs and finds whom to talk to. From then on the request's target is
 // where the room is.
-func (a launch) begin(ctx context.Context, req *incident.Request) (in inputs, cfg aws.Config, err error) {
-	if err := req.Decode(&in); err != nil {
-		return in, cfg, err
+func (a launch) begin(ctx context.Context, req *incident.Request) (in inputs, cfg aws.Config, kept keeping, err error) {
+	if err = req.Decode(&in); err == nil {
+		err = in.check()
 	}
-	if err := in.check(); err != nil {
-		return in, cfg, err
+	if err != nil {
+		return in, cfg, kept, err
 	}
+	kept = a.evidence.at(req.Target, a.configs)
 	req.Target = in.place(req.Target)
 	cfg, err = a.configs(ctx, req.Target)
-	return in, cfg, err
+	return in, cfg, kept, err
 }
 
 func (a launch) Plan(ctx context.Context, req incident.Request) (incident.Proposal, error) {
-	in, cfg, err := a.begin(ctx, &req)
+	in, cfg, kept, err := a.begin(ctx, &req)
 	if err != nil {
 		return incident.Proposal{}, err
 	}
-	p := &planner{req: req, in: in, evidence: a.evidence, cfg: cfg, ec2: ec2.NewFromConfig(cfg)}
+	p := &planner{req: req, in: in, evidence: kept, cfg: cfg, ec2: ec2.NewFromConfig(cfg)}
 	return p.plan(ctx)
 }
 
@@ -101,18 +102,18 @@ type opening struct {
 	req      incident.Request
 	in       inputs
 	before   before
-	evidence Evidence
+	evidence keeping
 	cfg      aws.Config
 	cf       *cloudformation.Client
 	ec2      *ec2.Client
 }
 
 func (a launch) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {
-	in, cfg, err := a.begin(ctx, &req)
+	in, cfg, kept, err := a.begin(ctx, &req)
 	if err != nil {
 		return incident.Result{}, err
 	}
-	o := &opening{req: req, in: in, evidence: a.evidence, cfg: cfg, cf: cloudformation.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg)}
+	o := &opening{req: req, in: in, evidence: kept, cfg: cfg, cf: cloudformation.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg)}
 	if err := json.Unmarshal(p.Before, &o.before); err != nil {
 		return incident.Result{}, fmt.Errorf("proposal of step %s: %w", req.Step, err)
 	}

@@ -1,6 +1,7 @@
 package cleanroom
 
 import (
+	"cmp"
 	"context"
 	"path"
 	"strings"
@@ -22,10 +23,26 @@ type Evidence struct {
 	Store func(context.Context, incident.Target) (evidence.Store, error)
 }
 
+// keeping is the evidence store as the incident's own account reaches it, wherever the room is.
+type keeping struct {
+	Evidence
+	home    incident.Target // the incident's, in the bucket's Region
+	configs Configs
+}
+
+// at says where the evidence of an incident is kept: in its own Region, unless another one is configured.
+func (e Evidence) at(home incident.Target, configs Configs) keeping {
+	e.Region = cmp.Or(e.Region, home.Region)
+	home.Region = e.Region
+	return keeping{e, home, configs}
+}
+
+func (k keeping) store(ctx context.Context) (evidence.Store, error) { return k.Store(ctx, k.home) }
+
 // reach is the bucket as seen from a Region: a gateway endpoint leads to the buckets of
 // its own Region only ("Gateway endpoints for Amazon S3").
 func (e Evidence) reach(region string) (bucket string, ok bool) {
-	if e.Bucket == "" || e.Region != "" && e.Region != region {
+	if e.Bucket == "" || e.Region != region {
 		return "", false
 	}
 	return e.Bucket, true

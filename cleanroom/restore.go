@@ -43,7 +43,7 @@ func (p *planner) exported(ctx context.Context, snapshot string) (disk, error) {
 	if p.evidence.Store == nil {
 		return disk{}, errors.New("and no evidence store is configured that could have its image")
 	}
-	store, err := p.evidence.Store(ctx, p.req.Target)
+	store, err := p.evidence.store(ctx)
 	if err != nil {
 		return disk{}, fmt.Errorf("and its image can't be looked for: %w", err)
 	}
@@ -106,7 +106,7 @@ type restoring struct {
 // checks what it receives by the same digests. Called again after a crash it
 // goes on with the snapshot that it has begun.
 func (o *opening) restored(ctx context.Context, d disk) (string, error) {
-	store, err := o.evidence.Store(ctx, o.req.Target)
+	store, err := o.evidence.store(ctx)
 	if err != nil {
 		return "", err
 	}

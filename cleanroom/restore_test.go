@@ -14,7 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ebs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/cordon-ir/cordon/capture"
 	"github.com/cordon-ir/cordon/cleanroom"
@@ -254,26 +256,108 @@ func TestWithoutSnapshotAndImageNothingIsPlanned(t *testing.T) {
 	}
 }
 
-func TestARoomReachesTheBucketsOwnKey(t *testing.T) {
+// parameters are those that a plan gives the stack, and the plan's notes.
+func (b *bench) parameters(req incident.Request) (map[string]string, string) {
+	b.t.Helper()
+	p, err := b.action.Plan(b.t.Context(), req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var before struct{ Parameters map[string]string }
+	if err := json.Unmarshal(p.Before, &before); err != nil {
+		b.t.Fatal(err)
+	}
+	return before.Parameters, strings.Join(p.Notes, "; ")
+}
+
+func TestARoomMayUseTheBucketsOwnKeyAndNoOther(t *testing.T) {
 	b := newBench(t)
 	b.withStore()
-	parameters := func() map[string]string {
-		p, err := b.action.Plan(t.Context(), b.request(false))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var before struct{ Parameters map[string]string }
-		if err := json.Unmarshal(p.Before, &before); err != nil {
-			t.Fatal(err)
-		}
-		return before.Parameters
-	}
-	out, err := s3.NewFromConfig(b.cfg()).GetBucketEncryption(t.Context(), &s3.GetBucketEncryptionInput{Bucket: aws.String(b.account.Alert().Bucket)})
+	bucket := aws.String(b.account.Alert().Bucket)
+	key, err := kms.NewFromConfig(b.cfg()).CreateKey(t.Context(), &kms.CreateKeyInput{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := aws.ToString(out.ServerSideEncryptionConfiguration.Rules[0].ApplyServerSideEncryptionByDefault.KMSMasterKeyID)
-	if got := parameters()["EvidenceKey"]; (own == "") != (got == "") {
-		t.Errorf("the bucket has %q, the room %q", own, got)
+	for name, test := range map[string]struct {
+		by   s3types.ServerSideEncryptionByDefault
+		want string
+	}{
+		"a key of S3's":       {s3types.ServerSideEncryptionByDefault{SSEAlgorithm: s3types.ServerSideEncryptionAes256}, ""},
+		"the customer's, ID":  {s3types.ServerSideEncryptionByDefault{SSEAlgorithm: s3types.ServerSideEncryptionAwsKms, KMSMasterKeyID: key.KeyMetadata.KeyId}, *key.KeyMetadata.Arn},
+		"the customer's, ARN": {s3types.ServerSideEncryptionByDefault{SSEAlgorithm: s3types.ServerSideEncryptionAwsKms, KMSMasterKeyID: key.KeyMetadata.Arn}, *key.KeyMetadata.Arn},
+	} {
+		if _, err := s3.NewFromConfig(b.cfg()).PutBucketEncryption(t.Context(), &s3.PutBucketEncryptionInput{
+			Bucket: bucket, ServerSideEncryptionConfiguration: &s3types.ServerSideEncryptionConfiguration{Rules: []s3types.ServerSideEncryptionRule{{ApplyServerSideEncryptionByDefault: &test.by}}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := b.parameters(b.request(false)); got["EvidenceKey"] != test.want || got["EvidenceBucket"] != *bucket {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
+// A gateway endpoint leads to the buckets of its own Region only.
+func TestARoomInAnotherRegionReachesNoBucket(t *testing.T) {
+	b := newBench(t)
+	b.withStore()
+	req := b.request(false)
+	delete(req.Inputs, "snapshots") // not known yet: they would be copies
+	req.Inputs["region"] = "eu-west-1"
+	req.Inputs["image"] = "ami-0123456789abcdef0"
+	if got, notes := b.parameters(req); got["EvidenceBucket"] != "" || !strings.Contains(notes, "the room can't reach it") {
+		t.Errorf("got %v: %s", got, notes)
+	}
+	req.Inputs["toolkit"] = strings.Repeat("0", 64)
+	if _, err := b.action.Plan(t.Context(), req); err == nil || !strings.Contains(err.Error(), "toolkit") {
+		t.Errorf("planned: %v", err)
+	}
+}
+
+func TestEachInstanceHasItsOwnCopies(t *testing.T) {
+	b := newBench(t)
+	b.instances = 2
+	room := b.open(false)
+	if len(room.Instances) != 2 || len(room.Volumes) != 2*len(b.snapshots) {
+		t.Fatalf("room %+v", room)
+	}
+	for _, instance := range room.Instances {
+		out, err := b.ec2().DescribeVolumes(t.Context(), &ec2.DescribeVolumesInput{Filters: []types.Filter{{Name: aws.String("attachment.instance-id"), Values: []string{instance}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var from []string
+		for _, v := range out.Volumes {
+			if slices.Contains(b.snapshots, aws.ToString(v.SnapshotId)) {
+				from = append(from, *v.SnapshotId)
+			}
+		}
+		slices.Sort(from)
+		if want := slices.Sorted(slices.Values(b.snapshots)); !slices.Equal(from, want) {
+			t.Errorf("%s has copies of %q, want %q", instance, from, want)
+		}
+	}
+	entries := len(b.entries)
+	if again := b.open(true); len(again.Volumes) != len(room.Volumes) || len(b.entries) != entries {
+		t.Errorf("done again: %+v, %d entries, then %d", again, entries, len(b.entries))
+	}
+}
+
+// What examiner.sh tells an item by: the instance sees its own tags.
+func TestAnInstanceIsToldWhatEachDiskIs(t *testing.T) {
+	b := newBench(t)
+	room := b.open(false)
+	out, err := b.ec2().DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{room.Instance}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(map[string]string)
+	for _, tag := range out.Reservations[0].Instances[0].Tags {
+		if volume, ok := strings.CutPrefix(*tag.Key, "cordon:evidence:"); ok {
+			told[volume] = *tag.Value
+		}
+	}
+	if len(told) != len(b.snapshots) || !maps.Equal(told, room.Items) {
+		t.Errorf("told %v, items %v", told, room.Items)
 	}
 }

@@ -69,6 +69,10 @@ var testSpecs = []incident.Spec{
 	{Name: "cleanroom.launch", Impact: incident.Additive, Inputs: []incident.Field{
 		{Name: "snapshots", Type: incident.Strings, Required: true},
 		{Name: "instance_type", Type: incident.String, Default: "t3.large"},
+		{Name: "instances", Type: incident.Integer, Default: int64(1)},
+		{Name: "image", Type: incident.String, Default: ""},
+		{Name: "toolkit", Type: incident.String, Default: ""},
+		{Name: "volume_key", Type: incident.String, Default: ""},
 		{Name: "name", Type: incident.String, Default: ""},
 		{Name: "keep_failed", Type: incident.Boolean, Default: false},
 	}, Outputs: []incident.Field{
