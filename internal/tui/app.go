@@ -38,7 +38,7 @@ type App struct {
 	size  Size
 	stack []*page
 
-	help bool
+	help *scroll // nil: it is not shown
 	note *notePrompt
 	asks *question
 
@@ -158,7 +158,7 @@ func (a *App) say(text string, bad bool) { a.said, a.saidBad, a.saidFor = clean(
 func (a *App) push(s Screen) tea.Cmd {
 	p := a.page(s)
 	a.stack = append(a.stack, p)
-	a.help = false
+	a.help = nil
 	return p.address(s.Init(p.ctx))
 }
 
@@ -208,16 +208,18 @@ func (a *App) key(msg tea.KeyPressMsg) tea.Cmd {
 	}
 	a.said = ""
 	p := a.top()
-	if p.screen.Typing() && !a.help {
+	if p.screen.Typing() && a.help == nil {
 		return a.input(msg)
 	}
 	key := msg.String()
 	switch {
-	case a.help:
-		a.help = key != keyHelp && key != keyBack && key != keyQuit && key != "enter"
+	case a.help != nil:
+		if !a.help.key(key) {
+			a.help = nil
+		}
 		return nil
 	case key == keyHelp:
-		a.help = true
+		a.help = new(scroll)
 	case key == keyNote:
 		if id := p.screen.CaseID(); id == "" {
 			a.say("a note belongs to a case: choose one first", true)
@@ -264,7 +266,7 @@ func (a *App) input(msg tea.Msg) tea.Cmd {
 		return nil
 	case a.note != nil:
 		return a.noteInput(msg)
-	case a.help:
+	case a.help != nil:
 		return nil
 	default:
 		p := a.top()
@@ -299,8 +301,8 @@ func (a *App) body(size Size) string {
 	switch {
 	case a.asks != nil:
 		return a.asks.view(t, size)
-	case a.help:
-		return helpView(t, a.top().screen, size)
+	case a.help != nil:
+		return a.help.view(t, helpView(t, a.top().screen, size.W), size)
 	case a.note != nil:
 		head := Size{size.W, size.H - noteHeight}
 		return frame(a.top().screen.View(head), head) + "\n" + a.note.view(t, size.W)
@@ -326,7 +328,7 @@ func (a *App) header() string {
 	text := " " + a.badge() + t.Bar.Render("cordon") + t.Dim.Render("  "+strings.Join(where, t.sign(" › ", " > ")))
 	now := ""
 	if !t.Still {
-		now = t.Dim.Render(a.env.Clock.Now().UTC().Format("15:04:05 UTC") + " ")
+		now = " " + t.Dim.Render(a.env.Clock.Now().UTC().Format("15:04:05 UTC")+" ")
 	}
 	return fit(text, a.size.W-cells(now)) + now
 }
@@ -346,13 +348,13 @@ func (a *App) footer() string {
 	switch {
 	case a.asks != nil, a.note != nil:
 		own = []Key{{keyBack, "don't"}}
-	case a.help:
-		own = []Key{{keyBack, "close"}}
+	case a.help != nil:
+		own = []Key{{keyBack, "close"}, {"up down", "scroll"}}
 	default:
 		own = s.Keys()
 	}
 	fixed := []Key{}
-	if a.asks == nil && a.note == nil && !a.help {
+	if a.asks == nil && a.note == nil && a.help == nil {
 		fixed = appKeys(s, len(a.stack))
 	}
 	return fit(" "+keyLine(t, own, fixed, a.size.W-2), a.size.W)

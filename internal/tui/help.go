@@ -36,16 +36,16 @@ func keyLine(t *Theme, own, fixed []Key, width int) string {
 }
 
 // helpView shows every key of a screen, and the command line that does the same.
-func helpView(t *Theme, s Screen, size Size) string {
+func helpView(t *Theme, s Screen, width int) string {
 	var b strings.Builder
-	b.WriteString("\n " + t.Rule("keys on this screen", size.W-2) + "\n")
+	b.WriteString(" " + t.Rule("keys on this screen", width-2) + "\n")
 	row := func(k Key) {
 		b.WriteString("  " + t.Strong.Render(fit(k.Press, 14)) + " " + k.Does + "\n")
 	}
 	for _, k := range s.Keys() {
 		row(k)
 	}
-	b.WriteString("\n " + t.Rule("everywhere", size.W-2) + "\n")
+	b.WriteString("\n " + t.Rule("everywhere", width-2) + "\n")
 	for _, k := range []Key{
 		{keyNote, "write a note into the case's journal"},
 		{keyCopy, "copy the command line that does the same"},
@@ -55,12 +55,14 @@ func helpView(t *Theme, s Screen, size Size) string {
 		row(k)
 	}
 	if line := s.Command(); line != "" {
-		b.WriteString("\n " + t.Rule("the same as a command", size.W-2) + "\n")
-		for _, l := range wrap(line, size.W-4) {
+		b.WriteString("\n " + t.Rule("the same as a command", width-2) + "\n")
+		for _, l := range wrap(line, width-4) {
 			b.WriteString("  " + t.Accent.Render(l) + "\n")
 		}
 	}
-	b.WriteString("\n " + t.Rule("signs", size.W-2) + "\n")
-	b.WriteString("  " + legend(t) + "\n")
+	b.WriteString("\n " + t.Rule("signs", width-2) + "\n")
+	for _, l := range legend(t) {
+		b.WriteString("  " + l + "\n")
+	}
 	return b.String()
 }

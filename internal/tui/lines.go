@@ -157,7 +157,7 @@ func (r *reader) inputs(line string) []tea.Msg {
 
 // wantsText tells whether a text is being asked for.
 func (a *App) wantsText() bool {
-	return a.note != nil || a.asks != nil && a.asks.Name != "" || a.asks == nil && !a.help && a.top().screen.Typing()
+	return a.note != nil || a.asks != nil && a.asks.Name != "" || a.asks == nil && a.help == nil && a.top().screen.Typing()
 }
 
 // print says the lines that were not there before; of a list the line that is chosen now.

@@ -210,10 +210,9 @@ func (r *Run) Keys() []Key {
 		keys = append(keys, Key{"R", "resume"})
 	}
 	if r.index != nil {
-		keys = append(keys, Key{"enter", "detail"}, Key{"s", "skip step"})
+		keys = append(keys, Key{"enter", "detail"})
 	}
-	keys = append(keys, Key{"l", "journal"})
-	keys = append(keys, Key{keyAfter, "evidence"})
+	keys = append(keys, Key{"l", "journal"}, Key{keyAfter, "evidence"})
 	if r.index != nil && !r.view.Live {
 		keys = append(keys, Key{keyRelease, "release"})
 	}
@@ -222,6 +221,9 @@ func (r *Run) Keys() []Key {
 	}
 	if !r.view.Live {
 		keys = append(keys, Key{keyPlan, "playbook"})
+	}
+	if r.index != nil && (r.view.Live || r.resumable()) {
+		keys = append(keys, Key{"s", "skip step"})
 	}
 	if len(r.view.State.Runs) > 1 {
 		keys = append(keys, Key{"[ ]", "other runs"})

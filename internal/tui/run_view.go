@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -250,8 +251,7 @@ func (r *Run) stepNews(s incident.StepPlan, status *incident.StepStatus, width i
 	ref := stepRef{r.index.run.ID, s.ID, s.Target.String()}
 	switch {
 	case status.State == incident.Running && len(r.view.progress[ref]) > 0:
-		paces := r.view.progress[ref]
-		return paces[len(paces)-1].text(t, width)
+		return newest(r.view.progress[ref]).text(t, width)
 	case status.Error != "":
 		return t.Bad.Render(clean(status.Error))
 	case status.State == incident.Skipped && status.Outcome != nil && status.Outcome.Reason != "":
@@ -261,6 +261,19 @@ func (r *Run) stepNews(s incident.StepPlan, status *incident.StepStatus, width i
 	default:
 		return t.Dim.Render(clean(s.Title))
 	}
+}
+
+// newest is the progress that was told last, of what is not yet done where there is any.
+func newest(paces []*pace) *pace {
+	return slices.MaxFunc(paces, func(a, b *pace) int {
+		if done := a.Total > 0 && a.Done >= a.Total; done != (b.Total > 0 && b.Done >= b.Total) {
+			if done {
+				return -1
+			}
+			return 1
+		}
+		return a.last.Compare(b.last)
+	})
 }
 
 func approvalText(a incident.Approval) string {

@@ -140,11 +140,15 @@ func (t *Theme) Gauge(done, total int64, width int) string {
 	return t.Accent.Render(strings.Repeat(t.sign("█", "#"), full)) + t.Dim.Render(strings.Repeat(t.sign("░", "."), width-full))
 }
 
-// legend explains the signs in a line.
-func legend(t *Theme) string {
-	var parts []string
+// legend explains the signs: of steps' states, and of impacts.
+func legend(t *Theme) []string {
+	var states, impacts []string
 	for s := incident.Pending; s <= incident.Unknown; s++ {
-		parts = append(parts, t.State(s).String())
+		states = append(states, t.State(s).String())
 	}
-	return strings.Join(parts, "  ")
+	for i := incident.ReadOnly; i <= incident.Irreversible; i++ {
+		impacts = append(impacts, t.Impact(i).String())
+	}
+	half := len(states) / 2
+	return []string{strings.Join(states[:half], "  "), strings.Join(states[half:], "  "), strings.Join(impacts, "  ")}
 }
