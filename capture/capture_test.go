@@ -63,7 +63,7 @@ func (b *bench) action(name string) incident.Action {
 	b.t.Helper()
 	actions := capture.Actions(
 		func(_ context.Context, t incident.Target) (aws.Config, error) {
-			return b.config(atOnce(b.account.Config(t.Region))), nil
+			return b.config(atOnce(b.account.ConfigIn(t.Account, t.Region))), nil
 		},
 		func(context.Context, incident.Target) (evidence.Store, error) { return b.store, nil },
 	)

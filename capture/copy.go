@@ -35,7 +35,7 @@ func (copySnapshots) Spec() incident.Spec {
 			{Name: "account", Type: incident.String, Default: "", Description: "ID of the account that the copies belong to; empty: the instance's own"},
 			{Name: "region", Type: incident.String, Default: "", Description: "Region of the copies, and of kms_key; empty: the instance's own"},
 			{Name: "through_key", Type: incident.String, Default: "",
-				Description: "a key of the instance's account that the other account may use, for snapshots under the AWS managed key, which can't be shared: they are copied under it first"},
+				Description: "a key of the instance's account that the other account may use, for snapshots under keys that it may not, as AWS's own is: they are copied under it first"},
 		}, lockInputs()...),
 		Outputs: []incident.Field{{Name: "copies", Type: incident.Strings, Description: "IDs of the copies, in the order of the snapshots"}},
 		Permissions: []string{
@@ -130,6 +130,10 @@ func (a copySnapshots) Plan(ctx context.Context, req incident.Request) (incident
 		if before.ThroughKey, err = usableKey(ctx, c.from, c.in.ThroughKey, req.Target.Account); err != nil {
 			return incident.Proposal{}, err
 		}
+		if why, err := c.unusableThere(ctx, before.ThroughKey); err != nil || why != "" {
+			return incident.Proposal{}, errors.Join(err, incident.WithHint(fmt.Errorf("input through_key: %s, %s", before.ThroughKey, why),
+				"let account "+c.account+" use it in its key policy, and cordon's role there in its own: "+keyPermissions))
+		}
 	}
 	if len(c.in.Snapshots) > 0 { // which only the run may know
 		if _, err := c.unshareable(ctx, before); err != nil {
@@ -211,9 +215,9 @@ func snapshotsByID(ctx context.Context, client *ec2.Client, ids []string) ([]typ
 	return all, nil
 }
 
-// unshareable are the snapshots that another account can't be given, because the AWS
-// managed key encrypts them (EBS User Guide, "Share an Amazon EBS snapshot"). It refuses
-// where there are any and no key to copy them under.
+// unshareable are the snapshots that another account could not copy: what the AWS managed key
+// encrypts can't be shared (EBS User Guide, "Share an Amazon EBS snapshot"), and a customer managed key
+// must let that account use it. It refuses where there are any and no key to copy them under.
 func (c *copier) unshareable(ctx context.Context, before copyBefore) (map[string]bool, error) {
 	if !c.crosses() {
 		return nil, nil
@@ -222,31 +226,45 @@ func (c *copier) unshareable(ctx context.Context, before copyBefore) (map[string
 	if err != nil {
 		return nil, err
 	}
-	client := kms.NewFromConfig(c.from)
-	managed := make(map[string]bool) // by key
+	why := make(map[string]string) // by key; empty: it can be used there
 	out := make(map[string]bool)
 	for _, s := range all {
 		key := aws.ToString(s.KmsKeyId)
 		if key == "" {
 			continue
 		}
-		if _, asked := managed[key]; !asked {
-			d, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key})
-			if err != nil {
+		if _, asked := why[key]; !asked {
+			if why[key], err = c.unusableThere(ctx, key); err != nil {
 				return nil, fmt.Errorf("key %s of snapshot %s: %w", key, aws.ToString(s.SnapshotId), err)
 			}
-			managed[key] = d.KeyMetadata.KeyManager == kmstypes.KeyManagerTypeAws
 		}
-		if !managed[key] {
+		if why[key] == "" {
 			continue
 		}
 		if out[aws.ToString(s.SnapshotId)] = true; before.ThroughKey == "" {
 			return nil, incident.WithHint(
-				&incident.RefusedError{Reason: fmt.Sprintf("snapshot %s is under %s, an AWS managed key: it can't be shared with account %s", aws.ToString(s.SnapshotId), key, c.account)},
-				"name in through_key a customer managed key of account "+c.req.Target.Account+" that account "+c.account+" may use")
+				&incident.RefusedError{Reason: fmt.Sprintf("snapshot %s is under %s, %s", aws.ToString(s.SnapshotId), key, why[key])},
+				"name in through_key a customer managed key of account "+c.req.Target.Account+" that account "+c.account+" may use ("+keyPermissions+")")
 		}
 	}
 	return out, nil
+}
+
+// unusableThere is why the other account can't copy what a key encrypts; empty where it can, as far as can be told:
+// who may describe a key need not be allowed the rest.
+func (c *copier) unusableThere(ctx context.Context, key string) (string, error) {
+	d, err := kms.NewFromConfig(c.from).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key})
+	if err != nil {
+		return "", err
+	}
+	if d.KeyMetadata.KeyManager == kmstypes.KeyManagerTypeAws {
+		return "an AWS managed key: it can't be shared with account " + c.account, nil
+	}
+	_, err = kms.NewFromConfig(c.to).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key})
+	if code := errorCode(err); code == "AccessDeniedException" || code == "NotFoundException" {
+		return "which cordon's role in account " + c.account + " may not use", nil
+	}
+	return "", err
 }
 
 func (a copySnapshots) Apply(ctx context.Context, req incident.Request, p incident.Proposal) (incident.Result, error) {

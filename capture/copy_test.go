@@ -21,7 +21,9 @@ import (
 
 const (
 	copying         = "capture.copy-snapshots"
-	evidenceAccount = "444455556666"
+	evidenceAccount = "444455556666"   // of the scenario
+	evidenceKey     = "alias/evidence" // there
+	sharedKey       = "alias/shared"   // in the instance's account; the evidence account may use it
 )
 
 // key makes a customer managed key and returns its ARN.
@@ -235,54 +237,114 @@ func (b *bench) underManagedKey() types.Snapshot {
 	return out.Snapshots[0]
 }
 
-// The simulated account stands for both accounts: it shows what is asked of
-// each, and not that the other's key policy lets it.
+// elsewhere are the snapshots that the evidence account has.
+func (b *bench) elsewhere() []types.Snapshot {
+	b.t.Helper()
+	out, err := ec2.NewFromConfig(b.account.ConfigIn(evidenceAccount, b.target.Region)).DescribeSnapshots(b.t.Context(), &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return out.Snapshots
+}
+
+// The root volume is not encrypted; the data volume is, under a key of the account alone, and
+// the third snapshot under AWS's own.
 func TestIntoAnotherAccountWhatCannotBeSharedIsCopiedFirst(t *testing.T) {
 	b := newBench(t)
 	plain, hidden := b.taken(), b.underManagedKey()
 	from := append(plain, aws.ToString(hidden.SnapshotId))
-	key, through := b.key(), b.key()
-	with := map[string]any{"snapshots": from, "kms_key": key, "account": evidenceAccount}
+	with := map[string]any{"snapshots": from, "kms_key": evidenceKey, "account": evidenceAccount}
 
-	var refused *incident.RefusedError
-	if _, err := b.plan(copying, with); !errors.As(err, &refused) || !strings.Contains(err.Error(), aws.ToString(hidden.SnapshotId)) {
-		t.Fatalf("without a key to go through: %v", err)
+	for i, id := range from[1:] {
+		var refused *incident.RefusedError
+		with["snapshots"] = []string{from[0], id}
+		if _, err := b.plan(copying, with); !errors.As(err, &refused) || !strings.Contains(err.Error(), id) {
+			t.Fatalf("without a key to go through, snapshot %d: %v", i+1, err)
+		}
 	}
-	with["through_key"] = through
+	with["snapshots"], with["through_key"] = from, b.key()
+	if _, err := b.plan(copying, with); err == nil || !strings.Contains(err.Error(), "through_key") || !strings.Contains(err.Error(), "may not use") {
+		t.Fatalf("through a key that the other account may not use: %v", err)
+	}
+	with["through_key"] = sharedKey
 	r, _ := b.run(copying, false, with)
 	again, _ := b.run(copying, true, with)
 	if string(r.Applied) != string(again.Applied) {
 		t.Errorf("first %s, then %s", r.Applied, again.Applied)
 	}
-	made := b.made()
-	if len(made) != 4 {
-		t.Fatalf("%d copies, want one of each and one to go through", len(made))
+	var middle []string
+	for _, s := range b.made() {
+		middle = append(middle, aws.ToString(s.SnapshotId))
 	}
-	at := slices.IndexFunc(made, func(s types.Snapshot) bool { return aws.ToString(s.KmsKeyId) == through })
-	if at < 0 {
-		t.Fatalf("no copy under %s", through)
+	if len(middle) != 2 {
+		t.Fatalf("%q were made to go through, want one of each that can't be shared", middle)
 	}
-	middle := aws.ToString(made[at].SnapshotId)
-	for id, want := range map[string]int{plain[0]: 1, plain[1]: 1, middle: 1, from[2]: 0} {
+	for id, want := range map[string]int{from[0]: 1, from[1]: 0, from[2]: 0, middle[0]: 1, middle[1]: 1} {
 		if got := b.sharedWith(id); len(got) != want || want == 1 && got[0] != evidenceAccount {
 			t.Errorf("%s is shared with %q", id, got)
 		}
 	}
-	last := b.item("snapshot-" + r.Outputs["copies"].([]string)[2])
-	if last.Source != from[2] || !strings.Contains(strings.Join(last.Notes, "\n"), middle) {
+	copies := r.Outputs["copies"].([]string)
+	if there := b.elsewhere(); len(there) != 3 {
+		t.Fatalf("the evidence account has %d snapshots", len(there))
+	}
+	for i, id := range copies {
+		it := b.item("snapshot-" + id)
+		if it.Source != from[i] || it.Account != evidenceAccount || it.Mode != "governance" {
+			t.Errorf("item %+v", it)
+		}
+		if _, err := b.ec2().DeleteSnapshot(t.Context(), &ec2.DeleteSnapshotInput{SnapshotId: &id}); err == nil {
+			t.Errorf("the instance's account could delete %s", id)
+		}
+	}
+	if last := b.item("snapshot-" + copies[2]); !strings.Contains(strings.Join(last.Notes, "\n"), middle[0]) && !strings.Contains(strings.Join(last.Notes, "\n"), middle[1]) {
 		t.Errorf("item %+v", last)
+	}
+}
+
+// The process dies after each request that makes something: in the other account, too, a later one finds what there is.
+func TestAResumedCopyIntoAnotherAccountMakesNothingTwice(t *testing.T) {
+	for operation, answers := range map[string]int{"CopySnapshot": 2, "ModifySnapshotAttribute": 1, "LockSnapshot": 1} { // the SDK presigns a copy first
+		b := newBench(t)
+		with := map[string]any{"snapshots": b.taken(), "kms_key": evidenceKey, "account": evidenceAccount, "through_key": sharedKey}
+		p, err := b.plan(copying, with)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for tries := 0; ; tries++ {
+			ctx, kill := context.WithCancel(t.Context())
+			left := answers * (tries + 1) // what is the same however often it is done is done again
+			b.config = func(cfg aws.Config) aws.Config {
+				return answering(cfg, operation, func(any) {
+					if left--; left == 0 {
+						kill()
+					}
+				})
+			}
+			_, err := b.action(copying).Apply(ctx, b.request(copying, tries > 0, with), p)
+			kill()
+			if err == nil {
+				break
+			}
+			if tries > 10 {
+				t.Fatalf("killed after each %s in turn it never ends: %v", operation, err)
+			}
+		}
+		if made, there := b.made(), b.elsewhere(); len(made) != 1 || len(there) != 2 {
+			t.Errorf("killed after each %s: %d to go through, %d copies", operation, len(made), len(there))
+		}
 	}
 }
 
 func TestEachAccountIsAskedWithItsOwnConfiguration(t *testing.T) {
 	b := newBench(t)
-	from, key := b.taken(), b.key()
+	from := b.taken()[:1]
 	copiers := make(map[string]int) // the SDK presigns each copy with the same configuration
 	actions := capture.Actions(func(_ context.Context, target incident.Target) (aws.Config, error) {
-		return answering(atOnce(b.account.Config(target.Region)), "CopySnapshot", func(any) { copiers[target.Account]++ }), nil
+		return answering(atOnce(b.account.ConfigIn(target.Account, target.Region)), "CopySnapshot", func(any) { copiers[target.Account]++ }), nil
 	}, nil)
 	at := slices.IndexFunc(actions, func(a incident.Action) bool { return a.Spec().Name == copying })
-	with := map[string]any{"snapshots": from, "kms_key": key, "account": evidenceAccount}
+	with := map[string]any{"snapshots": from, "kms_key": evidenceKey, "account": evidenceAccount}
 	p, err := actions[at].Plan(t.Context(), b.request(copying, false, with))
 	if err != nil {
 		t.Fatal(err)

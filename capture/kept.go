@@ -117,7 +117,7 @@ func keptImage(ctx context.Context, client *ec2.Client, id string, holders []str
 	return k, nil
 }
 
-// sharing finds who may use what AWS keeps and has no part in the case, and tells of the others.
+// sharing finds whom somebody else has shared it with, and tells of those that the case has.
 func sharing(k *evidence.Kept, open, holders []string) string {
 	slices.Sort(open)
 	var known []string
@@ -128,7 +128,7 @@ func sharing(k *evidence.Kept, open, holders []string) string {
 		case slices.Contains(holders, who):
 			known = append(known, who)
 		default:
-			k.Find(evidence.Shared, "it is shared with "+who+", where the case has no copy of it")
+			k.Find(evidence.Shared, "it is shared with "+who+", which the case did not do")
 		}
 	}
 	if len(known) == 0 {

@@ -332,6 +332,9 @@ func (s *imageStorer) lock(ctx context.Context, key string) (evidence.Item, stor
 	}
 	if s.in.locked() {
 		done.Until = aws.ToTime(head.LastModified).UTC().AddDate(0, 0, int(s.in.LockDays))
+		if later := aws.ToTime(head.ObjectLockRetainUntilDate).UTC(); later.After(done.Until) {
+			done.Until = later // the bucket's default is longer: a retention is never shortened
+		}
 		if !s.keeps(head, done) {
 			if _, err := s.s3.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{
 				Bucket: &done.Bucket, Key: &done.Key, VersionId: head.VersionId, ChecksumAlgorithm: s3types.ChecksumAlgorithmSha256,

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
@@ -32,7 +33,7 @@ type Options struct {
 	Version   string // of cordon
 	Clock     incident.Clock
 	Verbose   bool // journal reads as well
-	Rehearsal bool // Base is a simulated account: roles are not assumed
+	Rehearsal bool // Base is a simulated account: a role is assumed once
 }
 
 // Access makes configurations. It is safe for concurrent use.
@@ -99,11 +100,10 @@ func (a *Access) config(ctx context.Context, account, region string) (aws.Config
 		return aws.Config{}, Explain(err)
 	}
 	cfg := base.Copy()
-	if role := a.opts.Roles[account]; role != "" && !a.opts.Rehearsal {
-		provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(base), role, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = sessionName
-		})
-		cfg.Credentials = aws.NewCredentialsCache(provider)
+	if role := a.opts.Roles[account]; role != "" {
+		if cfg.Credentials, err = a.assume(ctx, base, role); err != nil {
+			return aws.Config{}, err
+		}
 	}
 	backoff := retry.NewStandard(standard)
 	cfg.Retryer = func() aws.Retryer { return immediate{backoff} }
@@ -123,6 +123,22 @@ func (a *Access) config(ctx context.Context, account, region string) (aws.Config
 		cfg.APIOptions = append(cfg.APIOptions, awsmiddleware.AddUserAgentKeyValue("case", a.opts.Case))
 	}
 	return cfg, nil
+}
+
+// assume gives the credentials of a role. In a rehearsal they are those of now: they end by
+// the simulated clock, and the cache would renew them by the real one.
+func (a *Access) assume(ctx context.Context, base aws.Config, role string) (aws.CredentialsProvider, error) {
+	provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(base), role, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = sessionName
+	})
+	if !a.opts.Rehearsal {
+		return aws.NewCredentialsCache(provider), nil
+	}
+	now, err := provider.Retrieve(ctx)
+	if err != nil {
+		return nil, Explain(err)
+	}
+	return credentials.StaticCredentialsProvider{Value: now}, nil
 }
 
 // Identity asks AWS whose credentials these are. It needs no permission.

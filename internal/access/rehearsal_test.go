@@ -119,3 +119,28 @@ func TestARequestThatIsOnlyPresignedIsNoCall(t *testing.T) {
 		t.Errorf("journaled: %s", got)
 	}
 }
+
+func TestInARehearsalTheRoleOfAnotherAccountIsAssumed(t *testing.T) {
+	account, err := rehearsal.Create("", "web-tier", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const other = "444455556666"
+	at := func(role string) (aws.Config, error) {
+		a := New(Options{
+			Base:  func(_ context.Context, region string) (aws.Config, error) { return account.Config(region), nil },
+			Roles: map[string]string{other: "arn:aws:iam::" + other + ":role/" + role}, Version: "test", Clock: account.Clock(), Rehearsal: true,
+		})
+		return a.Config(t.Context(), incident.Target{Account: other, Region: account.Alert().Region})
+	}
+	cfg, err := at("cordon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := ec2.NewFromConfig(cfg).DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{}); err != nil || len(out.Reservations) != 0 {
+		t.Errorf("the other account has no instances: %+v, %v", out, err)
+	}
+	if _, err := at("nobody"); err == nil || !strings.Contains(err.Error(), "AccessDenied") && !strings.Contains(err.Error(), "not authorized") {
+		t.Errorf("a role that is not there: %v", err)
+	}
+}

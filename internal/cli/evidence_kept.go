@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
 	"github.com/cordon-ir/cordon/capture"
 	"github.com/cordon-ir/cordon/internal/access"
@@ -76,11 +78,19 @@ func (k *keeper) config(ctx context.Context, at incident.Target) (aws.Config, er
 	return cfg, err
 }
 
-// holders are the accounts that the case has shared an item with: those of its copies.
+// holders are the accounts that the case itself has shared an item with: the journal has each request.
 func (k *keeper) holders(it evidence.Item) (accounts []string) {
-	for _, copied := range k.r.custody.Items {
-		if "snapshot-"+copied.Source == it.ID && copied.Account != "" {
-			accounts = append(accounts, copied.Account)
+	for _, e := range k.r.entries {
+		var call incident.CallIntent
+		if e.Type != incident.EntryCallIntent || json.Unmarshal(e.Data, &call) != nil || call.Operation != "ModifySnapshotAttribute" {
+			continue
+		}
+		var asked ec2.ModifySnapshotAttributeInput
+		if json.Unmarshal(call.Params, &asked) != nil || asked.CreateVolumePermission == nil || "snapshot-"+aws.ToString(asked.SnapshotId) != it.ID {
+			continue
+		}
+		for _, p := range asked.CreateVolumePermission.Add {
+			accounts = append(accounts, aws.ToString(p.UserId))
 		}
 	}
 	return accounts

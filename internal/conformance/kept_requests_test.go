@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/cordon-ir/cordon/capture"
 	"github.com/cordon-ir/cordon/internal/access"
@@ -55,4 +56,19 @@ func TestTheRequestsAboutWhatAWSKeepsAreWellFormed(t *testing.T) {
 			t.Errorf("%s was not sent:%s", operation, n.list())
 		}
 	}
+}
+
+func snapshotsOf(t *testing.T, account *simulated.Account) (ids []string) {
+	t.Helper()
+	alert := account.Alert()
+	out, err := ec2.NewFromConfig(account.Config(alert.Region)).CreateSnapshots(t.Context(), &ec2.CreateSnapshotsInput{
+		InstanceSpecification: &ec2types.InstanceSpecification{InstanceId: &alert.Instance},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range out.Snapshots {
+		ids = append(ids, aws.ToString(s.SnapshotId))
+	}
+	return ids
 }

@@ -73,6 +73,10 @@ var toRehearse = []rehearsal{
 		name: "capture, with copies under another key", playbook: "capture", before: makeEvidenceKey,
 		inputs: []string{"export=false", "image=false", "copy_kms_key=alias/evidence"},
 	},
+	{
+		name: "capture, with copies in another account", playbook: "capture",
+		inputs: []string{"export=false", "image=false", "copy_account=444455556666", "copy_kms_key=alias/evidence", "copy_through_key=alias/shared"},
+	},
 	{name: "capture, with the image stored as an object", playbook: "capture", inputs: []string{"export=false", "store_image_bucket=cordon-evidence-111122223333"}},
 	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
 	{name: "capture, without a lock", playbook: "capture", before: attachOwnPolicy, inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},

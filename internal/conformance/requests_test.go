@@ -119,7 +119,6 @@ func TestEveryRequestOfTheRehearsalsIsWellFormed(t *testing.T) {
 	calls := called(t, ".")
 	maps.DeleteFunc(calls, func(_, file string) bool { return strings.HasPrefix(file, "internal/vault/") })  // see store_requests_test.go
 	maps.DeleteFunc(calls, func(_, file string) bool { return strings.HasPrefix(file, "internal/triage/") }) // see triage_requests_test.go
-	delete(calls, "ec2:ModifySnapshotAttribute")                                                             // a rehearsal has one account: see copy_requests_test.go
 	delete(calls, "ssm:CancelCommand")                                                                       // see command_requests_test.go
 	delete(calls, "ec2:DescribeSnapshotAttribute")                                                           // evidence verify journals no reads: see kept_requests_test.go
 	delete(calls, "ec2:DescribeImageAttribute")                                                              // the same

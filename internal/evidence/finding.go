@@ -25,7 +25,7 @@ const (
 	BadSignature Problem = "signature"   // a manifest, a checkpoint or a transfer is not signed as it should be
 	Unreadable   Problem = "unreadable"  // it could not be checked
 	Broken       Problem = "broken"      // AWS says that what it keeps has failed
-	Shared       Problem = "shared"      // what AWS keeps is open to accounts that have no part in it
+	Shared       Problem = "shared"      // what AWS keeps is open to others, and not by the case's doing
 
 	// What is worth knowing and nothing wrong.
 	Expiring     Problem = "expiring"       // the retention ends soon

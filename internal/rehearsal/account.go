@@ -126,10 +126,11 @@ func (a *Account) load() error {
 	if err != nil {
 		return fmt.Errorf("simulated account: %w", err)
 	}
-	w := &world{blobs: a.blobs}
+	w := &world{}
 	if err := json.Unmarshal(b, w); err != nil {
 		return fmt.Errorf("simulated account %s: %w", path, err)
 	}
+	w.link(a.blobs)
 	a.world, a.loaded = w, info
 	return nil
 }

@@ -108,17 +108,26 @@ func (a *Account) attach(stack *middleware.Stack) error {
 		return err
 	}
 	answer := middleware.FinalizeMiddlewareFunc("RehearsalAnswer",
-		func(ctx context.Context, _ middleware.FinalizeInput, _ middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
+		func(ctx context.Context, in middleware.FinalizeInput, _ middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
 			request := requestID()
 			awsmiddleware.SetRequestIDMetadata(&meta, request)
-			out.Result, err = a.answer(ctx, request, middleware.GetStackValue(ctx, inputKey{}))
+			out.Result, err = a.answer(ctx, request, callerAccount(in.Request), middleware.GetStackValue(ctx, inputKey{}))
 			return out, meta, err
 		})
-	return stack.Finalize.Insert(answer, "Retry", middleware.After)
+	// Nothing is sent, so the checksum that S3 gets behind a body is never computed.
+	if _, ok := stack.Finalize.Get(checksumTrailer); ok {
+		if _, err := stack.Finalize.Remove(checksumTrailer); err != nil {
+			return err
+		}
+	}
+	return stack.Finalize.Insert(answer, "Signing", middleware.After) // the signature says whose request it is
 }
 
+// checksumTrailer is the SDK's name for the middleware of trailing checksums.
+const checksumTrailer = "addInputChecksumTrailer"
+
 // answer does what AWS would do with the request.
-func (a *Account) answer(ctx context.Context, request string, in any) (out any, err error) {
+func (a *Account) answer(ctx context.Context, request, caller string, in any) (out any, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &smithy.CanceledError{Err: err}
 	}
@@ -138,15 +147,22 @@ func (a *Account) answer(ctx context.Context, request string, in any) (out any, 
 		a.clock.End(start, 0)
 		_ = a.clock.Sleep(context.WithoutCancel(ctx), latency) // what was done is answered whoever waits no more
 	}()
-	werr := a.with(func(w *world) (changed bool) {
-		changed = w.tick(start)
+	werr := a.with(func(first *world) (changed bool) {
+		for _, w := range first.accounts() {
+			changed = w.tick(start) || changed
+		}
+		w := first.in(caller)
+		if w == nil {
+			err = apiError("InvalidClientTokenId", "The security token included in the request is invalid.")
+			return changed
+		}
 		c := &call{world: w, ctx: ctx, region: region, service: service, request: request}
-		if w.Budgets.Enforced {
+		if first.Budgets.Enforced {
 			// How many calls there can be a second is what is measured: they overlap
 			// as they do at AWS, however few of them this machine can work on at once.
 			changed, sideBySide = true, true
 			asked := quota.Call{Service: awsmiddleware.GetServiceID(ctx), Operation: name, Narrowed: quota.Narrowed(in)}
-			if !w.Budgets.draw(region, asked, start) {
+			if w == first && !w.Budgets.draw(region, asked, start) {
 				err = apiError(codesOf(service).throttled, "Rate exceeded")
 				return changed
 			}
@@ -158,7 +174,7 @@ func (a *Account) answer(ctx context.Context, request string, in any) (out any, 
 			return changed || !op.read
 		}
 		var fault *Fault
-		if fault = w.fault(service + ":" + name); fault != nil {
+		if fault = first.fault(service + ":" + name); fault != nil {
 			changed = true
 			switch fault.Kind {
 			case "lost":

@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -52,6 +53,22 @@ func (ops operations) ec2Snapshots() {
 
 // snapshot is nil where there is none.
 func (w *world) snapshot(id string) *snapshot { return w.EC2.Snapshots[id] }
+
+// visibleSnapshots are the account's own, and those that others share with it.
+func (c *call) visibleSnapshots() map[string]*snapshot {
+	all := maps.Clone(c.ec2().Snapshots)
+	if c.here() != nil {
+		return all
+	}
+	for _, other := range c.accounts() {
+		for id, snap := range other.EC2.Snapshots {
+			if other != c.world && snap.Owner == other.Account && (slices.Contains(snap.SharedWith, c.Account) || slices.Contains(snap.SharedWith, "all")) {
+				all[id] = snap
+			}
+		}
+	}
+	return all
+}
 
 // snapshotTime is how long a snapshot is pending: 30 to 90 s, by size. AWS promises
 // nothing; hours are possible for a first snapshot.
@@ -232,13 +249,13 @@ func (c *call) showSnapshot(snap *snapshot) types.Snapshot {
 // ec2DescribeSnapshots: API_DescribeSnapshots. Without owners it lists whatever the
 // account may use, public ones of others too.
 func ec2DescribeSnapshots(c *call, in *ec2.DescribeSnapshotsInput) (*ec2.DescribeSnapshotsOutput, error) {
-	s, q := c.ec2(), query{in.SnapshotIds, in.Filters}
-	ids, err := find(c, kindSnapshot, s.Snapshots, q, c.snapshotField)
+	all, q := c.visibleSnapshots(), query{in.SnapshotIds, in.Filters}
+	ids, err := find(c, kindSnapshot, all, q, c.snapshotField)
 	if err != nil {
 		return nil, err
 	}
 	if len(in.OwnerIds) > 0 {
-		ids = slices.DeleteFunc(ids, func(id string) bool { return !c.owns(in.OwnerIds, s.Snapshots[id].Owner) })
+		ids = slices.DeleteFunc(ids, func(id string) bool { return !c.owns(in.OwnerIds, all[id].Owner) })
 	}
 	ids, next, err := page(ids, q, in.MaxResults, in.NextToken)
 	if err != nil {
@@ -246,7 +263,7 @@ func ec2DescribeSnapshots(c *call, in *ec2.DescribeSnapshotsInput) (*ec2.Describ
 	}
 	out := &ec2.DescribeSnapshotsOutput{NextToken: next}
 	for _, id := range ids {
-		out.Snapshots = append(out.Snapshots, c.showSnapshot(s.Snapshots[id]))
+		out.Snapshots = append(out.Snapshots, c.showSnapshot(all[id]))
 	}
 	return out, nil
 }
@@ -330,7 +347,7 @@ func ec2CopySnapshot(c *call, in *ec2.CopySnapshotInput) (*ec2.CopySnapshotOutpu
 	if aws.ToString(in.SourceRegion) != c.Region {
 		return nil, kindSnapshot.missing(aws.ToString(in.SourceSnapshotId))
 	}
-	from, err := get(kindSnapshot, c.ec2().Snapshots, in.SourceSnapshotId)
+	from, err := get(kindSnapshot, c.visibleSnapshots(), in.SourceSnapshotId)
 	if err != nil {
 		return nil, err
 	}

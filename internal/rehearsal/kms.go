@@ -28,6 +28,7 @@ type kmsKey struct {
 	State       types.KeyState       `json:"state"`
 	Manager     types.KeyManagerType `json:"manager"`
 	Tags        []types.Tag          `json:"tags,omitempty"`
+	Policy      string               `json:"policy,omitempty"` // who else may use it; its own account always may
 }
 
 func (ops operations) kms() {
@@ -57,6 +58,20 @@ func (w *world) findKey(region, ref string) *kmsKey {
 	return nil
 }
 
+// sharedKey finds a key of another account, by its ARN, that lets this one do something with it
+// (https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html). The
+// world is the key's.
+func (c *call) sharedKey(ref, action string) (*world, *kmsKey) {
+	owner := c.in(accountOf(ref))
+	if owner == nil || owner == c.world {
+		return nil, nil
+	}
+	if k := owner.findKey(c.region, ref); k != nil && policyAllows(k.Policy, c.Account, action) {
+		return owner, k
+	}
+	return nil, nil
+}
+
 // errKeyState: the key is there, but disabled or waiting to be deleted.
 var errKeyState = errors.New("is not enabled")
 
@@ -65,15 +80,18 @@ func (c *call) useKey(ref, action string) error {
 	if ref == "" {
 		return nil
 	}
-	k := c.findKey(c.region, ref)
+	owner, k := c.world, c.findKey(c.region, ref)
 	if k == nil {
-		return fmt.Errorf("key %s does not exist", ref)
+		owner, k = c.sharedKey(ref, action)
+	}
+	if k == nil {
+		return fmt.Errorf("key %s does not exist, or lets nobody of account %s do %s", ref, c.Account, action)
 	}
 	if c.denied(action) {
-		return fmt.Errorf("%s is not authorized to perform: %s on resource: %s", c.Caller, action, c.keyARN(k))
+		return fmt.Errorf("%s is not authorized to perform: %s on resource: %s", c.Caller, action, owner.keyARN(k))
 	}
 	if k.State != types.KeyStateEnabled {
-		return fmt.Errorf("%s %w", c.keyARN(k), errKeyState)
+		return fmt.Errorf("%s %w", owner.keyARN(k), errKeyState)
 	}
 	return nil
 }
@@ -107,13 +125,13 @@ func kmsCreateKey(c *call, in *kms.CreateKeyInput) (*kms.CreateKeyOutput, error)
 		return nil, &types.UnsupportedOperationException{Message: aws.String("the simulated account has symmetric encryption keys only")}
 	}
 	k := c.newKey(types.KeyManagerTypeCustomer, aws.ToString(in.Description))
-	k.Tags = slices.Clone(in.Tags)
+	k.Tags, k.Policy = slices.Clone(in.Tags), aws.ToString(in.Policy)
 	return &kms.CreateKeyOutput{KeyMetadata: c.keyMetadata(k)}, nil
 }
 
-func (c *call) keyMetadata(k *kmsKey) *types.KeyMetadata {
+func (w *world) keyMetadata(k *kmsKey) *types.KeyMetadata {
 	return &types.KeyMetadata{
-		KeyId: &k.ID, Arn: aws.String(c.keyARN(k)), AWSAccountId: aws.String(c.Account), CreationDate: &k.Created,
+		KeyId: &k.ID, Arn: aws.String(w.keyARN(k)), AWSAccountId: aws.String(w.Account), CreationDate: &k.Created,
 		Description: &k.Description, Enabled: k.State == types.KeyStateEnabled, KeyState: k.State, KeyManager: k.Manager,
 		KeySpec: types.KeySpecSymmetricDefault, KeyUsage: types.KeyUsageTypeEncryptDecrypt, MultiRegion: aws.Bool(false),
 		//lint:ignore SA1019 deprecated, and still in every answer ("KeyMetadata")
@@ -148,6 +166,14 @@ func (c *call) kmsName(kind string, ref *string) string {
 
 // https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html: a disabled key can be described.
 func kmsDescribeKey(c *call, in *kms.DescribeKeyInput) (*kms.DescribeKeyOutput, error) {
+	if owner := accountOf(aws.ToString(in.KeyId)); owner != "" && owner != c.Account {
+		of, k := c.sharedKey(*in.KeyId, "kms:DescribeKey")
+		if k == nil {
+			return nil, apiError("AccessDeniedException", "User: "+c.Caller+" is not authorized to perform: kms:DescribeKey on resource: "+*in.KeyId+
+				" because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access")
+		}
+		return &kms.DescribeKeyOutput{KeyMetadata: of.keyMetadata(k)}, nil
+	}
 	k, err := c.kmsKey(in.KeyId)
 	if err != nil {
 		return nil, err

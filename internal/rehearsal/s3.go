@@ -132,6 +132,8 @@ func s3Action(operation string) string {
 func (c *call) s3Bucket(name, owner *string) (*bucket, error) {
 	b, ok := c.S3.Buckets[aws.ToString(name)]
 	switch {
+	case !ok && c.isOthersBucket(aws.ToString(name)):
+		return nil, apiError("AccessDenied", "Access Denied") // bucket policies are kept, not enforced
 	case !ok:
 		return nil, &types.NoSuchBucket{Message: aws.String("The specified bucket does not exist")}
 	case owner != nil && *owner != c.Account:
@@ -140,6 +142,10 @@ func (c *call) s3Bucket(name, owner *string) (*bucket, error) {
 		return nil, apiError("PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint: s3."+b.Region+".amazonaws.com")
 	}
 	return b, nil
+}
+
+func (c *call) isOthersBucket(name string) bool {
+	return slices.ContainsFunc(c.accounts(), func(w *world) bool { return w.S3.Buckets[name] != nil })
 }
 
 // current is the newest version of a key, or nil.

@@ -82,7 +82,10 @@ func Create(dir, name string, seed int64) (*Account, error) {
 	s := all[at]
 	a, err := newAccount(dir, s.start, seed, func(w *world) error {
 		w.Scenario = s.Name
-		return s.build(w)
+		if err := s.build(w); err != nil {
+			return err
+		}
+		return w.addEvidenceAccount()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", name, err)
@@ -105,7 +108,9 @@ evidence:
   mode: governance
   days: 30
 tags: {owner: owner, queue: queue, classification: data-classification, criticality: criticality}
-`, w.Scenario, w.evidenceBucket(), w.Region)
+accounts:
+  "%s": {role: "arn:aws:iam::%[4]s:role/%s"}
+`, w.Scenario, w.evidenceBucket(), w.Region, evidenceAccount, evidenceRole)
 }
 
 // Alert is what the person on call is told.

@@ -35,8 +35,8 @@ func (w *world) callerID() string {
 
 var sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 
-// The credentials it returns open nothing: the account does not tell callers
-// apart, and says so in their names.
+// The credentials say whose account they open; within it the account does not tell
+// callers apart.
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 func stsAssumeRole(c *call, in *sts.AssumeRoleInput) (*sts.AssumeRoleOutput, error) {
 	arn, session := aws.ToString(in.RoleArn), aws.ToString(in.RoleSessionName)
@@ -46,9 +46,13 @@ func stsAssumeRole(c *call, in *sts.AssumeRoleInput) (*sts.AssumeRoleOutput, err
 	if !strings.HasPrefix(arn, "arn:") {
 		return nil, apiError("ValidationError", arn+" is invalid")
 	}
-	for _, name := range sortedKeys(c.IAM.Roles) {
-		r := c.IAM.Roles[name]
-		if r.arn(c.world) != arn {
+	to := c.in(accountOf(arn))
+	if to == nil {
+		to = c.world
+	}
+	for _, name := range sortedKeys(to.IAM.Roles) {
+		r := to.IAM.Roles[name]
+		if r.arn(to) != arn || to != c.world && !policyAllows(r.Trust, c.Account, "sts:AssumeRole") {
 			continue
 		}
 		life := time.Duration(valueOr(in.DurationSeconds, 3600)) * time.Second
@@ -57,11 +61,11 @@ func stsAssumeRole(c *call, in *sts.AssumeRoleInput) (*sts.AssumeRoleOutput, err
 		}
 		return &sts.AssumeRoleOutput{
 			AssumedRoleUser: &types.AssumedRoleUser{
-				Arn:           aws.String("arn:aws:sts::" + c.Account + ":assumed-role/" + r.Name + "/" + session),
+				Arn:           aws.String("arn:aws:sts::" + to.Account + ":assumed-role/" + r.Name + "/" + session),
 				AssumedRoleId: aws.String(r.ID + ":" + session),
 			},
 			Credentials: &types.Credentials{
-				AccessKeyId: aws.String("REHEARSAL"), SecretAccessKey: aws.String("rehearsal"), SessionToken: aws.String("rehearsal"),
+				AccessKeyId: aws.String(callerKeys + to.Account), SecretAccessKey: aws.String("rehearsal"), SessionToken: aws.String("rehearsal"),
 				Expiration: aws.Time(c.Now.Add(life)),
 			},
 		}, nil

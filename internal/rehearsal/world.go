@@ -45,7 +45,11 @@ type world struct {
 	Flows          flowState           `json:"flows"` // what the flow logs recorded
 	Resolver       resolverState       `json:"resolver"`
 
-	blobs blobs
+	// Others are the worlds of the other accounts, by ID; in the first account's only.
+	Others map[string]*world `json:"others,omitempty"`
+
+	blobs  blobs
+	holder *world // the first account's, in the others
 }
 
 // Fault makes calls go wrong.
