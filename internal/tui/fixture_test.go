@@ -103,7 +103,7 @@ func (d *desk) press(keys ...string) (cmd tea.Cmd) {
 func (d *desk) paste(text string) { d.Update(tea.PasteMsg{Content: text}) }
 
 func keyPress(name string) tea.KeyPressMsg {
-	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "tab": tea.KeyTab, "space": tea.KeySpace, "end": tea.KeyEnd}
+	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "tab": tea.KeyTab, "space": tea.KeySpace, "end": tea.KeyEnd, "home": tea.KeyHome}
 	if code, ok := named[name]; ok {
 		return tea.KeyPressMsg{Code: code}
 	}

@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -55,6 +56,9 @@ func (p *Plan) head(width int) []string {
 		return append([]string{fit(" "+t.Strong.Render(clean(p.playbook.Name))+" on "+on, width)}, p.banners(width)...)
 	}
 	lines := []string{fit(" "+p.counts(), width), t.Dim.Render(fit(" "+p.plan.plan.Digest, width))}
+	if len(p.skip) > 0 {
+		lines = append(lines, t.Warn.Render(fit(" left out by you: "+clean(strings.Join(p.skip, ", "))+"; s on the step takes it in again", width)))
+	}
 	return append(lines, p.banners(width)...)
 }
 
@@ -172,8 +176,7 @@ func (w *wholePlan) draw(width int) {
 	var b strings.Builder
 	w.width, w.scroll = width, scroll{}
 	for i, r := range v.rows {
-		ours := r.step == nil || r.step.Target == w.target
-		ours = ours && (r.left == nil || r.left.Target == w.target) && r.heading == ""
+		r, ours := r.of(w.target)
 		if !ours {
 			continue
 		}
@@ -185,6 +188,23 @@ func (w *wholePlan) draw(width int) {
 		b.WriteString(d.b.String() + "\n")
 	}
 	w.text = b.String()
+}
+
+// of is what the row says of a target; false: nothing.
+func (r planRow) of(t incident.Target) (planRow, bool) {
+	switch {
+	case r.heading != "":
+		return r, false
+	case r.left != nil:
+		return r, r.left.Target == t
+	case r.step != nil:
+		return r, r.step.Target == t
+	case r.exposed != nil:
+		others := func(x exposure) bool { return x.of.Target != t }
+		r.exposed = slices.DeleteFunc(slices.Clone(r.exposed), others)
+		return r, len(r.exposed) > 0
+	}
+	return r, true
 }
 
 // Title is what is read.

@@ -235,6 +235,78 @@ func TestTheRunApprovesExactlyThePlanThatIsShown(t *testing.T) {
 	}
 }
 
+func TestAnInstanceThatIsNotThere(t *testing.T) {
+	d, p := planDesk(t)
+	p.answer(shownPlan{}, &CommandError{
+		Code: 1, Message: "planning protect, autoscaling on 111122223333/eu-central-1/i-0b722053402f900e4: the instance is gone: AWS knows no such instance here",
+		Hint: "check the ID, the account and the Region",
+	})
+	d.golden(t, "plan-failed")
+	d.settle(d.press("enter"))
+	if len(d.stack) != 2 || p.editing {
+		t.Error("there is something to read, or to edit")
+	}
+}
+
+func TestTheStepsThatWereLeftOutAreNamed(t *testing.T) {
+	d, p := planDesk(t)
+	p.answer(printed[shownPlan](t, "plan.json"), nil)
+	choose(p, "live")
+	d.press("s")
+	p.answer(printed[shownPlan](t, "plan-edited.json"), nil)
+	d.golden(t, "plan-without")
+}
+
+func TestFromTargetToTarget(t *testing.T) {
+	d, p := planDesk(t)
+	plan := printed[shownPlan](t, "plan.json")
+	plan.Plan = manyTargets(plan.Plan, 3)
+	p.answer(plan, nil)
+	choose(p, "network")
+	for _, move := range []struct {
+		key, step string
+		target    int
+	}{{"]", "metadata", 1}, {"down", "protect", 1}, {"]", "metadata", 2}, {"]", "metadata", 2}, {"[", "metadata", 1}, {"[", "metadata", 0}, {"[", "metadata", 0}, {"end", "", 0}, {"home", "metadata", 0}} {
+		d.press(move.key)
+		step := p.plan.chosen()
+		if move.step == "" {
+			if step != nil {
+				t.Errorf("%s leads to %s", move.key, step.Key())
+			}
+			continue
+		}
+		if step == nil || step.ID != move.step || step.Target != plan.Targets[move.target] {
+			t.Fatalf("%s leads to %v, want %s of target %d", move.key, step, move.step, move.target)
+		}
+	}
+}
+
+func TestTheWholePlanIsOfOneTarget(t *testing.T) {
+	d, p := planDesk(t)
+	plan := printed[shownPlan](t, "plan.json")
+	plan.Plan = manyTargets(plan.Plan, 3)
+	p.answer(plan, nil)
+	d.press("]", "]")
+	d.settle(d.press("enter"))
+	d.at(80, 24)
+	text := d.top().screen.(*wholePlan).text
+	if !strings.Contains(text, "network on i-00000000000000002") || strings.Contains(text, "network on i-00000000000000001") {
+		t.Errorf("the plan of the third target is\n%s", text)
+	}
+}
+
+// Issue 7: under 16 ms.
+func BenchmarkFrameOfAPlanOf1000Targets(b *testing.B) {
+	d, p := planDesk(b)
+	plan := printed[shownPlan](b, "plan.json")
+	plan.Plan = manyTargets(plan.Plan, 1000)
+	p.answer(plan, nil)
+	choose(p, "network")
+	for b.Loop() {
+		d.at(200, 60)
+	}
+}
+
 func TestAPlanOfManyTargets(t *testing.T) {
 	plan := printed[shownPlan](t, "plan.json")
 	plan.Plan = manyTargets(plan.Plan, 300)

@@ -346,7 +346,11 @@ func (d *detail) drift(x incident.Drift) {
 // plannedStep is what a step would do, before it is done.
 func (d *detail) plannedStep(s incident.StepPlan) {
 	d.rule(clean(s.ID + " on " + s.Target.Instance))
-	d.b.WriteString(d.t.Impact(s.Impact).String() + "  " + d.t.Dim.Render(clean(s.Action)) + "\n")
+	mark := d.t.Impact(s.Impact)
+	if s.Skip != "" {
+		mark = d.t.State(incident.Skipped)
+	}
+	d.b.WriteString(mark.String() + "  " + d.t.Dim.Render(clean(s.Action)) + "\n")
 	if s.Undo != nil {
 		d.text("undoes", s.Title+": "+s.Undo.Step+" of run "+s.Undo.Run)
 	} else {
