@@ -93,7 +93,7 @@ func TestWhatTheCommandComplainsAboutIsShownBesideTheInput(t *testing.T) {
 	ana.sees("AWS knows no such instance here")
 	ana.sees("hint: check the ID")
 	ana.presses(key('a'))
-	ana.sees("there is no plan")
+	ana.sees("this can't be approved")
 
 	ana.presses(esc)
 	ana.sees("PLAYBOOK")

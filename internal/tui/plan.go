@@ -65,8 +65,14 @@ type shownPlan struct {
 // begunMsg: the run's process was started, or was not.
 type begunMsg struct {
 	child *Child
-	from  uint64
+	was   caseSummary // the case before
 	err   error
+}
+
+// endedMsg: that process has ended; began tells whether there is a run of it.
+type endedMsg struct {
+	err   error
+	began bool
 }
 
 // NewPlan returns the screen of the playbook's plan for the targets, in a case that is open.
@@ -125,8 +131,8 @@ func (p *Plan) Update(msg tea.Msg) tea.Cmd {
 		return p.begun(msg)
 	case feedMsg:
 		return p.follow(msg)
-	case childMsg:
-		return p.ended(msg.err)
+	case endedMsg:
+		return p.ended(msg)
 	case tea.KeyPressMsg:
 		return p.key(msg)
 	case tea.PasteMsg:
@@ -213,7 +219,7 @@ func (p *Plan) approve() tea.Cmd {
 	case p.planning:
 		return Warn("the plan is being made")
 	case p.err != nil:
-		return Warn("there is no plan with these inputs to approve")
+		return Warn("this can't be approved: see above; r plans again")
 	case len(p.plan.plan.Steps) == 0:
 		return Warn("there is nothing to approve")
 	}
@@ -240,57 +246,6 @@ func (p *Plan) approve() tea.Cmd {
 	})
 }
 
-// summary is the plan by steps, the worst first, each once for all targets.
-func (p *Plan) summary() (lines []string) {
-	t := p.env.Theme
-	type total struct {
-		incident.StepPlan
-		targets, changes int
-		later            bool
-	}
-	var steps []*total
-	known := make(map[string]*total)
-	for _, s := range p.plan.plan.Steps {
-		if s.Skip != "" {
-			continue
-		}
-		one := known[s.ID]
-		if one == nil {
-			one = &total{StepPlan: s}
-			known[s.ID], steps = one, append(steps, one)
-		}
-		one.targets++
-		one.Impact = max(one.Impact, s.Impact)
-		if s.Proposal == nil {
-			one.later = true
-		} else {
-			one.changes += len(s.Proposal.Changes)
-		}
-	}
-	slices.SortStableFunc(steps, func(a, b *total) int { return int(b.Impact) - int(a.Impact) })
-	for _, s := range steps {
-		what := count(s.changes, "change", "changes")
-		switch {
-		case s.later && s.changes == 0:
-			what = "known only in the run"
-		case s.later:
-			what += ", more known only in the run"
-		}
-		line := t.Impact(s.Impact).Symbol + " " + s.ID + ": " + what
-		if s.targets > 1 {
-			line += " on " + count(s.targets, "target", "targets")
-		}
-		if s.When != "" {
-			line += ", if " + condition(s.When)
-		}
-		lines = append(lines, line)
-	}
-	if n := len(p.plan.plan.LeftOut); n > 0 {
-		lines = append(lines, count(n, "target is", "targets are")+" left out: nothing is done there")
-	}
-	return lines
-}
-
 // runArgs start exactly the plan that is shown. A step whose changes turn out to be
 // others when it begins waits for an approval of its own.
 func (p *Plan) runArgs() []string {
@@ -310,7 +265,7 @@ func (p *Plan) begin() tea.Cmd {
 			return begunMsg{err: incident.WithHint(fmt.Errorf("a run is under way in case %s", p.caseID), "wait until it has ended, or use a case of its own")}
 		}
 		child, err := p.env.Cordon.Start(p.caseID, args...)
-		return begunMsg{child, uint64(c.Entries), err}
+		return begunMsg{child, c, err}
 	}
 }
 
@@ -321,12 +276,18 @@ func (p *Plan) begun(m begunMsg) tea.Cmd {
 		return nil
 	}
 	ctx, stop := context.WithCancel(p.ctx)
-	p.start = &starting{child: m.child, from: m.from, ctx: ctx, stop: stop, feed: follow(ctx, p.env, p.env.Cordon.Dir(p.caseID))}
+	p.start = &starting{
+		child: m.child, from: uint64(m.was.Entries), ctx: ctx, stop: stop,
+		feed: follow(ctx, p.env, p.env.Cordon.Dir(p.caseID)),
+	}
 	return tea.Batch(p.start.feed.next(ctx), func() tea.Msg {
-		if err := m.child.Wait(ctx); ctx.Err() == nil {
-			return childMsg{err}
+		err := m.child.Wait(ctx)
+		var now caseSummary
+		unread := p.env.Cordon.Read(ctx, &now, "case", "show", p.caseID)
+		if ctx.Err() != nil {
+			return nil
 		}
-		return nil
+		return endedMsg{err, unread == nil && len(now.Runs) > len(m.was.Runs)}
 	})
 }
 
@@ -349,20 +310,19 @@ func (p *Plan) arrive() tea.Cmd {
 }
 
 // ended: the run's process has ended before its first entry was seen.
-func (p *Plan) ended(err error) tea.Cmd {
-	const exitNotApproved = 5 // docs/cli.md
-	if p.start == nil {
+func (p *Plan) ended(m endedMsg) tea.Cmd {
+	const exitNotApproved = 5 // docs/cli.md: what --digest names is not the plan any more
+	switch {
+	case p.start == nil:
 		return nil
-	}
-	var failed *CommandError
-	changed := errors.As(err, &failed) && failed.Code == exitNotApproved
-	if !changed && childFailure(err, nil) == nil {
+	case m.began || m.err == nil:
 		return p.arrive()
 	}
 	p.start.stop()
 	p.start = nil
-	if !changed {
-		p.err = err
+	var failed *CommandError
+	if !errors.As(m.err, &failed) || failed.Code != exitNotApproved {
+		p.err = m.err
 		return nil
 	}
 	p.notice = "NOTHING WAS DONE: the plan has changed since you looked at it. This is the plan now; what is new is marked."

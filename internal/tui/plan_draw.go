@@ -96,6 +96,66 @@ func (p *Plan) counts() string {
 	return strings.Join(parts, "  ")
 }
 
+// stepTotal is a step of the playbook on all targets of a plan.
+type stepTotal struct {
+	incident.StepPlan // the first, with the worst impact
+	targets, changes  int
+	later             bool // some changes are known only in the run
+}
+
+// totals are the steps that are done, the worst first.
+func totals(plan incident.Plan) (steps []*stepTotal) {
+	known := make(map[string]*stepTotal)
+	for _, s := range plan.Steps {
+		if s.Skip != "" {
+			continue
+		}
+		one := known[s.ID]
+		if one == nil {
+			one = &stepTotal{StepPlan: s}
+			known[s.ID], steps = one, append(steps, one)
+		}
+		one.targets++
+		one.Impact = max(one.Impact, s.Impact)
+		if s.Proposal == nil {
+			one.later = true
+		} else {
+			one.changes += len(s.Proposal.Changes)
+		}
+	}
+	slices.SortStableFunc(steps, func(a, b *stepTotal) int { return int(b.Impact) - int(a.Impact) })
+	return steps
+}
+
+func (s stepTotal) line(t *Theme) string {
+	what := count(s.changes, "change", "changes")
+	switch {
+	case s.later && s.changes == 0:
+		what = "known only in the run"
+	case s.later:
+		what += ", more known only in the run"
+	}
+	line := t.Impact(s.Impact).Symbol + " " + s.ID + ": " + what
+	if s.targets > 1 {
+		line += " on " + count(s.targets, "target", "targets")
+	}
+	if s.When != "" {
+		line += ", if " + condition(s.When)
+	}
+	return line
+}
+
+// summary is what the question before the run lists.
+func (p *Plan) summary() (lines []string) {
+	for _, s := range totals(p.plan.plan) {
+		lines = append(lines, s.line(p.env.Theme))
+	}
+	if n := len(p.plan.plan.LeftOut); n > 0 {
+		lines = append(lines, count(n, "target is", "targets are")+" left out: nothing is done there")
+	}
+	return lines
+}
+
 // banners are what must not be overlooked.
 func (p *Plan) banners(width int) []string {
 	t := p.env.Theme

@@ -139,7 +139,7 @@ func TestAPlanThatChangedMeanwhileIsShownAgain(t *testing.T) {
 	p.start = &starting{stop: func() {}}
 	d.golden(t, "plan-starting")
 	before := p.number
-	p.Update(childMsg{&CommandError{Code: 5, Message: "not approved: the plan is now sha256:aa, not sha256:bb"}})
+	p.Update(endedMsg{err: &CommandError{Code: 5, Message: "not approved: the plan is now sha256:aa, not sha256:bb"}})
 	if p.start != nil || p.number != before+1 {
 		t.Fatal("it is not planned again")
 	}
@@ -164,9 +164,24 @@ func TestARunThatCouldNotBeginSaysWhy(t *testing.T) {
 	d, p := planDesk(t)
 	p.answer(printed[shownPlan](t, "plan.json"), nil)
 	p.start = &starting{stop: func() {}}
-	p.Update(childMsg{&CommandError{Code: 7, Message: "case INC-2042 is held by process 4711", Hint: "'cordon attach --case INC-2042' shows it"}})
+	p.Update(endedMsg{err: &CommandError{Code: 7, Message: "case INC-2042 is held by process 4711", Hint: "'cordon attach --case INC-2042' shows it"}})
 	if got := d.at(80, 24); p.start != nil || !strings.Contains(got, "held by process 4711") || !strings.Contains(got, "hint: 'cordon attach") {
 		t.Errorf("the screen shows\n%s", got)
+	}
+}
+
+func TestARunThatFailedAtOnceIsShown(t *testing.T) {
+	_, p := planDesk(t)
+	p.answer(printed[shownPlan](t, "plan.json"), nil)
+	for _, code := range []int{1, 3, 5} {
+		p.start = &starting{stop: func() {}}
+		cmd := p.Update(endedMsg{err: &CommandError{Code: code, Message: "step network failed"}, began: true})
+		if p.notice != "" || p.err != nil || cmd == nil {
+			t.Fatalf("exit code %d of a run that began is taken for one that did not", code)
+		}
+		if m, ok := cmd().(restartMsg); !ok {
+			t.Errorf("exit code %d leads to %T", code, m)
+		}
 	}
 }
 

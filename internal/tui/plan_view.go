@@ -191,8 +191,8 @@ func (v *planView) list(t *Theme, size Size) string {
 	return listPart(t, v.at, len(v.rows), size, func(i int) string { return v.row(t, v.rows[i], i == v.at, size.W) })
 }
 
-// words is how many cells a row has where there is room for the impact in words and the title.
-const words = 64
+// wordy is how many cells a row has where there is room for the impact in words and the title.
+const wordy = 64
 
 func (v *planView) row(t *Theme, r planRow, chosen bool, width int) string {
 	if heading := clean(r.heading); heading != "" {
@@ -201,9 +201,9 @@ func (v *planView) row(t *Theme, r planRow, chosen bool, width int) string {
 		}
 		return t.Rule(heading, width)
 	}
-	mark, name, does := v.rowText(t, r, width >= words)
+	mark, name, does := v.rowText(t, r, width >= wordy)
 	sign, id := mark.Style.Render(mark.Symbol), fit(clean(name), 19)
-	if width >= words {
+	if width >= wordy {
 		sign, id = fit(mark.String(), 14), fit(clean(name), 14)
 	}
 	if r.step == nil || r.step.Skip != "" {
