@@ -362,8 +362,29 @@ func (p *Plan) Keys() []Key {
 	case p.start != nil:
 		return nil
 	case p.inputs:
-		return []Key{{"a", "approve"}, {"enter", "edit"}, {"tab", "steps"}, {"d", "default"}, {"left right", "other value"}, {"up down", "choose"}, {"r", "plan again"}}
-	default:
-		return []Key{{"a", "approve"}, {"enter", "read it"}, {"tab", "inputs"}, {"s", "leave out, take in"}, {"r", "plan again"}, {"pgup pgdown", "scroll"}, {"up down", "choose"}, {"[ ]", "other target"}}
+		keys := []Key{{"enter", "edit"}, {"tab", "steps"}, {"d", "default"}, {"left right", "other value"}, {"up down", "choose"}, {"r", "plan again"}}
+		return append(p.approveKey(), keys...)
 	}
+	keys := p.approveKey()
+	if p.planned {
+		keys = append(keys, Key{"enter", "read it"})
+	}
+	if len(p.playbook.Inputs) > 0 {
+		keys = append(keys, Key{"tab", "inputs"})
+	}
+	if p.planned {
+		keys = append(keys, Key{"s", "leave out, take in"}, Key{"pgup pgdown", "scroll"}, Key{"up down", "choose"})
+	}
+	if len(p.plan.plan.Targets) > 1 {
+		keys = append(keys, Key{"[ ]", "other target"})
+	}
+	return append(keys, Key{"r", "plan again"})
+}
+
+// approveKey is offered while what is shown can be approved.
+func (p *Plan) approveKey() []Key {
+	if p.planning || p.err != nil || len(p.plan.plan.Steps) == 0 {
+		return nil
+	}
+	return []Key{{"a", "approve"}}
 }
