@@ -63,6 +63,7 @@ var house = map[string]room{
 	"internal/tui":                {may: []string{"internal/incident", "internal/journal", "internal/evidence", "internal/triage"}, banned: map[string]string{aws: "the TUI reads the account through the same commands that a script uses"}},
 	"internal/cli":                {may: []string{"*"}},
 	"cmd/cordon":                  {may: []string{"internal/cli"}},
+	"docs/tour":                   {may: []string{"internal/clock"}, banned: map[string]string{aws: "it is a person at a terminal"}},
 	"internal/conformance":        {},
 	"internal/evidence/storetest": {may: []string{"internal/evidence", "internal/incident"}},
 }
