@@ -140,6 +140,9 @@ func (p *planner) parameters(ctx context.Context) (map[string]string, []string, 
 			return nil, nil, err
 		}
 		params["EvidenceKey"] = key
+		if p.in.Account != "" {
+			notes = append(notes, fmt.Sprintf("the room is in account %s: the policy of bucket %s must let the roles of that account read the case and write findings, or the room has neither; a key of its own must be named under evidence.kms_key", p.in.Account, bucket))
+		}
 		note, err := p.tools(ctx)
 		if err != nil {
 			return nil, nil, err
