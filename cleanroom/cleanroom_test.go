@@ -31,6 +31,7 @@ type bench struct {
 	snapshots []string
 	instances int // 0: one
 	entries   []incident.Entry
+	inputs    map[string]any // besides the usual ones
 }
 
 func newBench(t *testing.T) *bench {
@@ -67,9 +68,11 @@ func (b *bench) record(_ context.Context, kind incident.EntryType, data any) err
 
 func (b *bench) request(resumed bool) incident.Request {
 	seen := slices.Clone(b.entries)
+	inputs := map[string]any{"snapshots": b.snapshots, "instance_type": "t3.large", "instances": max(b.instances, 1)}
+	maps.Copy(inputs, b.inputs)
 	return incident.Request{
 		Case: incident.Case{ID: "INC 2026/7", Rehearsal: true}, Run: "run-1", Step: "cleanroom", Target: b.target,
-		Inputs: map[string]any{"snapshots": b.snapshots, "instance_type": "t3.large", "instances": max(b.instances, 1)},
+		Inputs: inputs,
 		Token:  "0123456789abcdef0123456789abcdef", Resumed: resumed, Clock: b.account.Clock(), Progress: func(incident.Progress) {},
 		Turn:   func(_ context.Context, _ string, do func() error) error { return do() },
 		Record: b.record,
@@ -148,11 +151,22 @@ func (b *bench) copies() []types.Volume {
 	return out.Volumes
 }
 
+// recorded reports whether the journal holds an item.
+func (b *bench) recorded(id string) bool {
+	return slices.ContainsFunc(b.entries, func(e incident.Entry) bool {
+		var it evidence.Item
+		return e.Type == incident.EntryEvidence && json.Unmarshal(e.Data, &it) == nil && it.ID == id
+	})
+}
+
 // closure takes the room down as the command line does, without an evidence store.
 func (b *bench) closure() cleanroom.Closure {
 	b.t.Helper()
 	custody := evidence.NewCustody()
-	for _, s := range b.snapshots { // whose capture the bench leaves out
+	for _, s := range b.snapshots {
+		if b.recorded("snapshot-" + s) {
+			continue // otherwise the bench leaves its capture out
+		}
 		it, err := json.Marshal(evidence.Item{ID: "snapshot-" + s, Kind: evidence.KindSnapshot, Location: s})
 		if err != nil {
 			b.t.Fatal(err)

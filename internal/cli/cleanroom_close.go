@@ -98,7 +98,11 @@ func (w *workspace) closeRoom(ctx context.Context, j *journal.Journal, a *access
 		},
 	}
 	if w.hasStore() && !o.withoutFindings {
-		if c.Store, err = w.store(ctx, a, place); err != nil {
+		home, ok := r.lastTarget() // the incident's account reaches the store, wherever the room is
+		if !ok {
+			home = place
+		}
+		if c.Store, err = w.store(ctx, a, home); err != nil {
 			return err
 		}
 	}

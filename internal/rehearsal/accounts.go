@@ -79,7 +79,13 @@ func (w *world) accounts() []*world {
 func (w *world) link(b blobs) {
 	w.blobs = b
 	for _, o := range w.Others {
-		o.holder, o.blobs = w, b
+		o.holder = w
+	}
+	for _, o := range w.accounts() {
+		o.blobs = b
+		for _, r := range o.Regions {
+			r.holder, r.home, r.blobs = w, o, b
+		}
 	}
 }
 

@@ -148,14 +148,18 @@ func (a *Account) answer(ctx context.Context, request, caller string, in any) (o
 		_ = a.clock.Sleep(context.WithoutCancel(ctx), latency) // what was done is answered whoever waits no more
 	}()
 	werr := a.with(func(first *world) (changed bool) {
-		for _, w := range first.accounts() {
+		for _, w := range first.worlds() {
+			giveBack := w.borrow()
 			changed = w.tick(start) || changed
+			giveBack()
 		}
 		w := first.in(caller)
 		if w == nil {
 			err = apiError("InvalidClientTokenId", "The security token included in the request is invalid.")
 			return changed
 		}
+		w = w.at(region)
+		defer w.borrow()()
 		c := &call{world: w, ctx: ctx, region: region, service: service, request: request}
 		if first.Budgets.Enforced {
 			// How many calls there can be a second is what is measured: they overlap

@@ -56,13 +56,19 @@ func (w *world) snapshot(id string) *snapshot { return w.EC2.Snapshots[id] }
 
 // visibleSnapshots are the account's own, and those that others share with it.
 func (c *call) visibleSnapshots() map[string]*snapshot {
-	all := maps.Clone(c.ec2().Snapshots)
 	if c.here() != nil {
-		return all
+		return maps.Clone(c.ec2().Snapshots)
 	}
-	for _, other := range c.accounts() {
+	return c.snapshotsIn(c.Region)
+}
+
+// snapshotsIn are those that the account sees in a Region.
+func (c *call) snapshotsIn(region string) map[string]*snapshot {
+	all := make(map[string]*snapshot)
+	for _, other := range c.first().worlds() {
 		for id, snap := range other.EC2.Snapshots {
-			if other != c.world && snap.Owner == other.Account && (slices.Contains(snap.SharedWith, c.Account) || slices.Contains(snap.SharedWith, "all")) {
+			shared := snap.Owner == other.Account && (slices.Contains(snap.SharedWith, c.Account) || slices.Contains(snap.SharedWith, "all"))
+			if other.Region == region && (other.Account == c.Account || shared) {
 				all[id] = snap
 			}
 		}
@@ -344,10 +350,7 @@ func ec2CopySnapshot(c *call, in *ec2.CopySnapshotInput) (*ec2.CopySnapshotOutpu
 	if err := c.here(); err != nil {
 		return nil, err
 	}
-	if aws.ToString(in.SourceRegion) != c.Region {
-		return nil, kindSnapshot.missing(aws.ToString(in.SourceSnapshotId))
-	}
-	from, err := get(kindSnapshot, c.visibleSnapshots(), in.SourceSnapshotId)
+	from, err := get(kindSnapshot, c.snapshotsIn(aws.ToString(in.SourceRegion)), in.SourceSnapshotId)
 	if err != nil {
 		return nil, err
 	}

@@ -58,16 +58,18 @@ func (w *world) findKey(region, ref string) *kmsKey {
 	return nil
 }
 
-// sharedKey finds a key of another account, by its ARN, that lets this one do something with it
+// sharedKey finds a key of another Region, or of another account that lets this one do something with it, by its ARN
 // (https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html). The
 // world is the key's.
 func (c *call) sharedKey(ref, action string) (*world, *kmsKey) {
-	owner := c.in(accountOf(ref))
-	if owner == nil || owner == c.world {
-		return nil, nil
-	}
-	if k := owner.findKey(c.region, ref); k != nil && policyAllows(k.Policy, c.Account, action) {
-		return owner, k
+	for _, owner := range c.first().worlds() {
+		k := owner.findKey(owner.Region, ref)
+		if owner == c.world || k == nil || !strings.HasPrefix(ref, "arn:") {
+			continue
+		}
+		if owner.Account == c.Account || policyAllows(k.Policy, c.Account, action) {
+			return owner, k
+		}
 	}
 	return nil, nil
 }

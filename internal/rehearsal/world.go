@@ -48,8 +48,12 @@ type world struct {
 	// Others are the worlds of the other accounts, by ID; in the first account's only.
 	Others map[string]*world `json:"others,omitempty"`
 
+	// Regions are the account's worlds in other Regions than its own; there are none in those.
+	Regions map[string]*world `json:"regions,omitempty"`
+
 	blobs  blobs
 	holder *world // the first account's, in the others
+	home   *world // the account's, in those of other Regions
 }
 
 // Fault makes calls go wrong.
