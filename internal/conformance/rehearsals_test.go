@@ -24,6 +24,8 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	simulated "github.com/cordon-ir/cordon/internal/rehearsal"
@@ -65,6 +67,7 @@ var toRehearse = []rehearsal{
 		inputs: []string{"allow=198.51.100.7/32:22,2001:db8:42::/64:22", "allow_ssm=true"},
 	},
 	{name: "contain, of an instance that reaches other networks", playbook: "contain", before: joinTransit},
+	{name: "contain, with flow logs in another Region's bucket", playbook: "contain", before: fileFlows},
 	{name: "an access key", playbook: "testdata/access-key.yaml", found: stolenKey},
 	{name: "capture", playbook: "capture"},
 	{name: "an image of the memory", playbook: "../cli/testdata/memory.yaml"},
@@ -274,6 +277,27 @@ func makeAgentEndpoints(account *simulated.Account) error {
 		}
 	}
 	return nil
+}
+
+// fileFlows has the traffic of the instance's VPC recorded in a bucket too.
+func fileFlows(account *simulated.Account) error {
+	ctx, alert := context.Background(), account.Alert()
+	const elsewhere = "eu-west-1"
+	if _, err := s3.NewFromConfig(account.Config(elsewhere)).CreateBucket(ctx, &s3.CreateBucketInput{
+		Bucket: aws.String("flow-log-archive"), CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: elsewhere},
+	}); err != nil {
+		return err
+	}
+	client := ec2.NewFromConfig(account.Config(alert.Region))
+	found, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{alert.Instance}})
+	if err != nil {
+		return err
+	}
+	_, err = client.CreateFlowLogs(ctx, &ec2.CreateFlowLogsInput{
+		ResourceIds: []string{*found.Reservations[0].Instances[0].VpcId}, ResourceType: ec2types.FlowLogsResourceTypeVpc, TrafficType: ec2types.TrafficTypeAll,
+		LogDestinationType: ec2types.LogDestinationTypeS3, LogDestination: aws.String("arn:aws:s3:::flow-log-archive"), MaxAggregationInterval: aws.Int32(60),
+	})
+	return err
 }
 
 // joinTransit attaches the suspected instance's network to a transit gateway, and
