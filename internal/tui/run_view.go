@@ -258,6 +258,8 @@ func (r *Run) stepNews(s incident.StepPlan, status *incident.StepStatus, width i
 		return t.Dim.Render(clean(status.Outcome.Reason))
 	case status.Approval != nil && status.State != incident.Succeeded:
 		return t.Dim.Render(approvalText(*status.Approval))
+	case s.Undo != nil:
+		return t.Dim.Render("undoes: " + clean(s.Title))
 	default:
 		return t.Dim.Render(clean(s.Title))
 	}
