@@ -17,7 +17,7 @@ import (
 
 func newCase(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "case", Short: "Open, list, show and close cases"}
-	cmd.AddCommand(newCaseOpen(g), newCaseList(g), newCaseShow(g), newCaseClose(g))
+	cmd.AddCommand(newCaseOpen(g), newCaseList(g), newCaseShow(g), newCaseExposure(g), newCaseClose(g))
 	return cmd
 }
 
@@ -306,6 +306,44 @@ func printCase(g *globals, s caseSummary, dir string) {
 			fmt.Fprintf(g.out, ", %d target(s) left out", n)
 		}
 		fmt.Fprintln(g.out)
+	}
+}
+
+func newCaseExposure(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "exposure ID", Short: "Show what can still pass, target by target, and what became of each path", Args: exactArgs("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, r, err := g.look(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			all := r.state.Exposures()
+			if g.output == "json" {
+				return g.printJSON(all)
+			}
+			if len(all) == 0 {
+				fmt.Fprintf(g.err, "%sno run of case %s has cut a network\n", banner(r.state.Case.Rehearsal), args[0])
+			}
+			for _, x := range all {
+				g.printExposure(x, r.state.Case.Rehearsal)
+			}
+			return nil
+		},
+	}
+}
+
+func (g *globals) printExposure(x incident.TargetExposure, rehearsal bool) {
+	state := "not contained"
+	switch {
+	case x.ReleasedBy != "":
+		state = "released by " + x.ReleasedBy
+	case x.ContainedAfter != nil:
+		state = fmt.Sprintf("contained %s, %.1f s after the start", x.Contained.Format(time.RFC3339), *x.ContainedAfter)
+	}
+	fmt.Fprintf(g.out, "%s%s  %s %s: %s\n", banner(rehearsal), x.Target, x.Playbook, x.Run, state)
+	writeCuts(g.out, "  path: ", x.Cuts, false, g.verbose)
+	for _, e := range x.ResidualExposure {
+		fmt.Fprintf(g.out, "  stays open: %s (%s)\n", e.Path, e.Reason)
 	}
 }
 

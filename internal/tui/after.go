@@ -247,8 +247,10 @@ func (a *After) CaseID() string { return a.caseID }
 
 // Command shows the same page.
 func (a *After) Command() string {
-	args := [parts][]string{{"evidence", "list"}, {"journal", "show"}, {"cleanroom", "status"}}[a.part]
-	return a.env.Cordon.Line(append(args, "--case", a.caseID)...)
+	args := [parts][]string{
+		{"evidence", "list", "--case", a.caseID}, {"case", "exposure", a.caseID}, {"cleanroom", "status", "--case", a.caseID},
+	}[a.part]
+	return a.env.Cordon.Line(args...)
 }
 
 // Typing tells whether a text is asked for.

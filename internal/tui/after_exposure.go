@@ -14,58 +14,26 @@ import (
 // exposureList is After's page of what can still pass, target by target.
 type exposureList struct {
 	entries int // of the journal, when it was summed up
-	targets []targetExposure
+	targets []incident.TargetExposure
 	chosen  string
 	scroll  scroll
 }
 
-// targetExposure is what became of a target in the last run that cut its network.
-type targetExposure struct {
-	incident.TargetSummary
-	run      *incident.RunState
-	released string // the release that undid the cut
-}
-
-// open is how many paths are not cut, and what else can pass.
-func (x targetExposure) open() int { return len(x.ResidualExposure) }
-
-// sum reads the runs' summaries, where the journal has grown.
-func (a *After) sum() []targetExposure {
+// sum folds what became of each target, where the journal has grown.
+func (a *After) sum() []incident.TargetExposure {
 	l := &a.exposure
 	if l.entries == len(a.view.Entries) {
 		return l.targets
 	}
-	l.entries, l.targets = len(a.view.Entries), nil
-	known := make(map[string]bool)
-	for _, run := range slices.Backward(a.view.State.Runs) {
-		if run.Kind != incident.KindRun {
-			continue
-		}
-		for _, t := range run.Summary().Targets {
-			if known[t.Target] || t.Outcome == incident.OutcomeLeftOut || len(t.Cuts)+len(t.ResidualExposure) == 0 {
-				continue
-			}
-			known[t.Target] = true
-			l.targets = append(l.targets, targetExposure{t, run, releasedBy(run, t.Target)})
-		}
-	}
-	slices.SortStableFunc(l.targets, func(a, b targetExposure) int { return b.open() - a.open() })
+	l.entries, l.targets = len(a.view.Entries), a.view.State.Exposures()
+	slices.SortStableFunc(l.targets, func(a, b incident.TargetExposure) int {
+		return len(b.ResidualExposure) - len(a.ResidualExposure)
+	})
 	return l.targets
 }
 
-// releasedBy is the release that has undone a step which cuts the target's network.
-func releasedBy(run *incident.RunState, target string) string {
-	for _, s := range run.Plan.Steps {
-		status := run.Steps[s.Key()]
-		if s.Target.String() == target && status.State == incident.Reverted && slices.Contains(s.Provides, incident.NetworkCut) {
-			return status.RevertedBy
-		}
-	}
-	return ""
-}
-
-func (a *After) exposureAt(list []targetExposure) int {
-	return max(0, slices.IndexFunc(list, func(x targetExposure) bool { return x.Target == a.exposure.chosen }))
+func (a *After) exposureAt(list []incident.TargetExposure) int {
+	return max(0, slices.IndexFunc(list, func(x incident.TargetExposure) bool { return x.Target == a.exposure.chosen }))
 }
 
 func (a *After) exposureKey(key string) tea.Cmd {
@@ -103,7 +71,7 @@ func (a *After) exposureView(size Size) string {
 	}
 }
 
-func (a *After) exposureRows(list []targetExposure, size Size) string {
+func (a *After) exposureRows(list []incident.TargetExposure, size Size) string {
 	t, at := a.env.Theme, a.exposureAt(list)
 	first, last := window(at, len(list), size.H)
 	var lines []string
@@ -113,26 +81,26 @@ func (a *After) exposureRows(list []targetExposure, size Size) string {
 		if i == at {
 			name = t.Selected.Render(name)
 		}
-		lines = append(lines, t.Cursor(i == at)+name+" "+x.mark(t).String())
+		lines = append(lines, t.Cursor(i == at)+name+" "+t.contained(x).String())
 	}
 	return strings.Join(lines, "\n")
 }
 
 func instanceOf(target string) string { return clean(target[strings.LastIndex(target, "/")+1:]) }
 
-// mark says how a target stands.
-func (x targetExposure) mark(t *Theme) Mark {
+// contained marks how a target stands.
+func (t *Theme) contained(x incident.TargetExposure) Mark {
 	m := t.State(incident.Succeeded)
 	switch {
-	case x.released != "":
+	case x.ReleasedBy != "":
 		m = t.State(incident.Reverted)
-		m.Word = "released by " + x.released
+		m.Word = "released by " + x.ReleasedBy
 	case x.ContainedAfter == nil:
 		m = t.State(incident.Failed)
 		m.Word = "not contained"
-	case x.open() > 0:
+	case len(x.ResidualExposure) > 0:
 		m.Symbol, m.Style = t.sign("▲", "!"), t.Warn
-		m.Word = "contained, " + count(x.open(), "thing can still pass", "things can still pass")
+		m.Word = "contained, " + count(len(x.ResidualExposure), "thing can still pass", "things can still pass")
 	default:
 		m.Word = "contained, nothing is known to pass"
 	}
@@ -140,17 +108,17 @@ func (x targetExposure) mark(t *Theme) Mark {
 }
 
 // exposureText is what can still pass, and what became of every path, interface by interface.
-func exposureText(t *Theme, x targetExposure, width int) string {
+func exposureText(t *Theme, x incident.TargetExposure, width int) string {
 	d := &detail{t: t, width: width}
 	d.rule(clean(x.Target))
-	head := x.mark(t).String() + t.Dim.Render("  "+clean(x.run.Plan.Playbook)+" "+x.run.ID)
-	if x.ContainedAfter != nil {
-		after := time.Duration(*x.ContainedAfter * float64(time.Second))
-		head += "  cut " + x.run.Started.Add(after).UTC().Format("2006-01-02 15:04:05 UTC") + ", after " + clockText(after)
+	head := t.contained(x).String() + t.Dim.Render("  "+clean(x.Playbook)+" "+x.Run)
+	if after := x.ContainedAfter; after != nil {
+		head += "  cut " + x.Contained.UTC().Format("2006-01-02 15:04:05 UTC") + ", after " + clockText(time.Duration(*after*float64(time.Second)))
 	}
 	d.line(head)
-	if x.released != "" {
-		d.line(t.Dim.Render("What follows is of before the release."))
+	if x.ReleasedBy != "" {
+		d.line("Its network is as it was before: nothing is cut any more.")
+		return d.b.String()
 	}
 	d.exposures(x.ResidualExposure)
 	for _, face := range interfacesOf(x.Cuts) {
