@@ -22,9 +22,9 @@ const (
 	fewLiterals = 1 << 10
 )
 
-// compressor makes Zstandard frames (RFC 8878) in half the time that the library's encoder takes at its fastest level, a sixth
-// (logs, libraries) to a half (source text) larger: it looks at fewer positions, follows a match past a gap instead of looking for another, and uses the
-// sequence codes that every decoder knows. What it makes depends on the block alone.
+// compressor makes Zstandard frames (RFC 8878) in half the time that the library's encoder takes at its fastest level, a
+// sixth (logs, libraries) to a half (source text) larger: it looks at fewer positions, follows a match past a gap
+// instead of looking for another, and uses the sequence codes that every decoder knows. What it makes depends on the block alone.
 type compressor struct {
 	table     [1 << hashLog]uint32 // position by hash
 	distance  int                  // of the last match that was coded; a frame begins with 1
@@ -85,7 +85,7 @@ func (c *compressor) appendLiterals(b []byte) []byte {
 	n := uint64(len(c.literals))
 	if n >= fewLiterals {
 		// Four streams, both sizes in 18 bits.
-		if out, again, err := huff0.Compress4X(c.literals, &c.huffman); err == nil && uint64(len(out)) < n {
+		if out, again, err := huff0.Compress4X(c.literals, &c.huffman); err == nil {
 			kind := uint64(2)
 			if again { // the table of the piece before
 				kind = 3

@@ -85,7 +85,7 @@ func newLengths(plain int, extra ...int) (l lengths) {
 		} else if i >= 0 {
 			n = extra[i]
 		}
-		c := coded(length<<32 | n<<16 | code<<6)
+		c := coded(length)<<32 | coded(n<<16|code<<6)
 		for range min(1<<n, len(l.few)-length) {
 			l.few[length] = c
 			length++
@@ -100,7 +100,7 @@ func (l *lengths) of(length uint32) coded {
 		return l.few[length]
 	}
 	n := bits.Len32(length) - 1
-	return coded(1<<n<<32 | n<<16 | (l.power+n)<<6)
+	return coded(1)<<(n+32) | coded(n<<16|(l.power+n)<<6)
 }
 
 // sequenceBytes is the most that a sequence takes: 17 bits for its codes, 16 for each length and 19 for the offset.
