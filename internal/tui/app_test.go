@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/color"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -275,5 +276,19 @@ func TestTheTerminalIsPutBack(t *testing.T) {
 				t.Errorf("the terminal got %q", got)
 			}
 		})
+	}
+}
+
+func TestAHolderThatIsSeenLateHasItsQuestionsAsked(t *testing.T) {
+	entries := until(fixture(t), intentOf("network"))
+	entries = append(slices.Clone(entries), waiting(t, entries, "network"))
+	_, run := runDesk(t, feedMsg{entries: entries[:len(entries)-3]})
+	run.Update(feedMsg{entries: entries[len(entries)-3:]})
+	if len(run.waiting()) != 0 {
+		t.Fatal("a question is asked that nobody would hear the answer of")
+	}
+	run.Update(feedMsg{live: true})
+	if w := run.waiting(); len(w) != 1 || w[0].ID != "network" {
+		t.Errorf("%d steps wait, want network alone", len(w))
 	}
 }

@@ -21,6 +21,8 @@ type CaseView struct {
 	CaughtUp bool  // the journal has been read to its end once
 	Err      error // the journal can't be read on, or contradicts itself
 
+	abandoned bool // State was, since entries were added to it
+
 	calls    map[stepRef][]int // places in Entries of a step's calls
 	progress map[stepRef][]*pace
 }
@@ -135,10 +137,23 @@ func (v *CaseView) feed(m feedMsg, now time.Time) {
 	if m.err != nil {
 		v.Err = m.err
 	}
-	if !v.Live {
+	switch {
+	case !v.Live:
 		// Nobody holds the case: what was under way is unknown.
 		v.State.Abandon()
+		v.abandoned = true
 		clear(v.progress)
+	case v.abandoned:
+		v.takeUp()
+	}
+}
+
+// takeUp takes back what was given up while no holder was seen: its socket may
+// only have been slow, and what waits for an approval waits still.
+func (v *CaseView) takeUp() {
+	v.State, v.abandoned = incident.NewState(), false
+	for _, e := range v.Entries {
+		_ = v.State.Add(e) // Err has it from the first time
 	}
 }
 

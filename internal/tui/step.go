@@ -18,13 +18,13 @@ import (
 // Step is everything the journal says of one step. The screen below it follows the journal.
 type Step struct {
 	of     *Run
-	run    *incident.RunState
+	run    string // its ID: what is known of it changes
 	step   incident.StepPlan
 	scroll scroll
 }
 
 func newStep(of *Run, run *incident.RunState, step incident.StepPlan) *Step {
-	return &Step{of: of, run: run, step: step}
+	return &Step{of: of, run: run.ID, step: step}
 }
 
 // Init has nothing to start.
@@ -45,7 +45,7 @@ func (s *Step) Update(msg tea.Msg) tea.Cmd {
 
 // View draws the detail.
 func (s *Step) View(size Size) string {
-	return s.scroll.view(s.of.env.Theme, stepDetail(s.of.env.Theme, s.of.view, s.run, s.step, size.W, s.of.now()), size)
+	return s.scroll.view(s.of.env.Theme, stepDetail(s.of.env.Theme, s.of.view, s.of.view.Run(s.run), s.step, size.W, s.of.now()), size)
 }
 
 // Title is the step's ID.
