@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,10 +37,10 @@ func TestMain(m *testing.M) {
 // laterClock is the wall clock, set forward: nobody waits for a grace period.
 type laterClock struct {
 	clock.Wall
-	by *time.Duration
+	by *atomic.Int64 // nanoseconds
 }
 
-func (c laterClock) Now() time.Time { return c.Wall.Now().Add(*c.by) }
+func (c laterClock) Now() time.Time { return c.Wall.Now().Add(time.Duration(c.by.Load())) }
 
 // account is a simulated account with one case.
 type account struct {
@@ -90,13 +91,13 @@ type person struct {
 	app  *tui.App
 	ctx  context.Context
 	msgs chan tea.Msg
-	by   *time.Duration
+	by   *atomic.Int64
 	stop context.CancelFunc
 }
 
 func (a account) sits(t *testing.T, screens func(*tui.Env) []tui.Screen) *person {
 	t.Helper()
-	p := &person{t: t, msgs: make(chan tea.Msg), by: new(time.Duration)}
+	p := &person{t: t, msgs: make(chan tea.Msg), by: new(atomic.Int64)}
 	p.ctx, p.stop = context.WithCancel(t.Context())
 	t.Cleanup(p.stop)
 	env := &tui.Env{Cordon: a.Cordon, Theme: tui.NewTheme(true, true), Clock: laterClock{by: p.by}, Rehearsal: true}
@@ -151,7 +152,7 @@ func (p *person) sees(want string) {
 // presses sends keys one by one, later than any grace period.
 func (p *person) presses(keys ...tea.Msg) {
 	for _, k := range keys {
-		*p.by += 2 * tui.Grace
+		p.by.Add(int64(2 * tui.Grace))
 		p.update(k)
 	}
 }

@@ -47,6 +47,12 @@ func NewRunOf(env *Env, caseID string, child *Child) *Run {
 // childMsg: the run's process has ended.
 type childMsg struct{ err error }
 
+// resumedMsg: a process that resumes the run was started, or could not be.
+type resumedMsg struct {
+	child *Child
+	err   error
+}
+
 // verifiedMsg is the answer of 'journal verify'.
 type verifiedMsg struct{ err error }
 
@@ -98,6 +104,10 @@ func (r *Run) Update(msg tea.Msg) tea.Cmd {
 		}
 	case verifiedMsg:
 		r.unverified = verifyFailure(msg.err)
+	case resumedMsg:
+		if r.child, r.failed = msg.child, msg.err; msg.err == nil {
+			return r.watch()
+		}
 	case childMsg:
 		r.child, r.failed = nil, msg.err
 	case didMsg:

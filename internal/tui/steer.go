@@ -181,12 +181,10 @@ func (r *Run) resume() tea.Cmd {
 		Question: "Resume run " + run.ID + "?",
 		Lines:    append(lines, "What was approved is not asked again unless its changes differ."),
 		Yes: func() tea.Cmd {
-			child, err := r.env.Cordon.Start(r.caseID, "resume", "--case", r.caseID, "--wait-for-approval")
-			if err != nil {
-				return Warn(err.Error())
+			return func() tea.Msg {
+				child, err := r.env.Cordon.Start(r.caseID, "resume", "--case", r.caseID, "--wait-for-approval")
+				return resumedMsg{child, err}
 			}
-			r.child, r.failed = child, nil
-			return r.watch()
 		},
 	})
 }

@@ -34,8 +34,12 @@ func (s *Step) Init(context.Context) tea.Cmd { return nil }
 func (s *Step) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.KeyPressMsg:
-		if !s.scroll.key(msg.String()) {
-			return s.of.steer(msg.String())
+		switch key := msg.String(); {
+		case s.scroll.key(key):
+		case key == "R": // a resumed run is watched by its own screen
+			return Warn("go back first: R resumes the whole run")
+		default:
+			return s.of.steer(key)
 		}
 	case didMsg:
 		return s.of.Update(msg)
