@@ -197,6 +197,10 @@ func (p *planner) evidenceKey(ctx context.Context, bucket string) (string, error
 	id := p.evidence.KMSKey
 	if id == "" {
 		out, err := s3.NewFromConfig(cfg).GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &bucket})
+		// Every bucket encrypts by itself since 2023; what is like S3 may say that it does not.
+		if errorCode(err) == "ServerSideEncryptionConfigurationNotFoundError" {
+			return "", nil
+		}
 		if err != nil {
 			return "", fmt.Errorf("encryption of bucket %s: %w", bucket, err)
 		}

@@ -14,8 +14,8 @@ func permissions() []string {
 		"iam:ListRolePolicies", "iam:ListAttachedRolePolicies",
 		// What the room leaves behind, when it is closed.
 		"logs:FilterLogEvents",
-		// Which key the evidence bucket has, and what a snapshot is restored with.
-		"s3:GetEncryptionConfiguration", "kms:DescribeKey",
+		// Which key the evidence bucket has; the tools in it; the image that a snapshot is restored from, and with what.
+		"s3:GetEncryptionConfiguration", "kms:DescribeKey", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions",
 		"ebs:StartSnapshot", "ebs:PutSnapshotBlock", "ebs:CompleteSnapshot", "ec2:DeleteSnapshot",
 		// The stack: the network, its gates and its logs.
 		"ec2:CreateVpc", "ec2:ModifyVpcAttribute", "ec2:DescribeVpcs", "ec2:CreateSubnet", "ec2:DescribeSubnets", "ec2:ModifySubnetAttribute",

@@ -122,6 +122,11 @@ var a, b = &ec2.LockSnapshotInput{}, []any{elb.RegisterTargetsInput{Targets: nil
 // authorizes are the IAM actions that are named otherwise than the operation
 // that they allow ("Service Authorization Reference", Amazon S3, IAM and AWS KMS).
 var authorizes = map[string]string{
+	"logs:CreateLogDelivery":              "", // these four are asked of whoever has another service write logs
+	"logs:DeleteLogDelivery":              "",
+	"logs:GetLogDelivery":                 "",
+	"logs:ListLogDeliveries":              "",
+	"s3:GetEncryptionConfiguration":       "GetBucketEncryption",
 	"iam:PassRole":                        "", // none of its own: asked for where a role is handed on
 	"tiros:CreateQuery":                   "", // these three are asked of whoever starts an analysis
 	"tiros:GetQueryAnswer":                "",

@@ -33,8 +33,9 @@ func compilePattern(java string) (*regexp.Regexp, error) {
 // service: lookahead, references back, more than a thousand repetitions. The lengths of
 // such a value are checked all the same.
 var notCompiled = map[string][]string{
-	"ec2": {"SecretArn"},
-	"iam": {"accountAliasType"},
+	"ec2":             {"SecretArn"},
+	"iam":             {"accountAliasType"},
+	"route53resolver": {"Name", "ResolverQueryLogConfigName"},
 	"ssm": {
 		"AlarmName", "CloudConnectorIamRoleArn", "DocumentReviewComment", "InstancePropertyFilterValue",
 		"InstancePropertyStringFilterKey", "MetadataKey", "OpsItemCategory", "OpsItemDataKey", "OpsItemSeverity",

@@ -414,6 +414,7 @@ func TestEveryPermissionThatAnActionNamesExists(t *testing.T) {
 var authorizedAs = map[string]string{
 	"s3:CompleteMultipartUpload":    "s3:PutObject",
 	"s3:CreateMultipartUpload":      "s3:PutObject",
+	"s3:GetBucketEncryption":        "s3:GetEncryptionConfiguration",
 	"s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
 	"s3:GetPublicAccessBlock":       "s3:GetBucketPublicAccessBlock",
 	"s3:HeadBucket":                 "s3:ListBucket",

@@ -40,6 +40,7 @@ type rehearsal struct {
 	inputs   []string
 	before   func(*simulated.Account) error             // what happens before the alert; nil: nothing
 	found    func(*simulated.Account) ([]string, error) // inputs that only the account tells; nil: none
+	then     func(dir string) error                     // what is done afterwards, in the same case; nil: nothing
 	killed   bool                                       // and resumed, again and again
 	export   []byte                                     // of its case's journal, reads included
 }
@@ -81,6 +82,7 @@ var toRehearse = []rehearsal{
 		inputs: []string{"export=false", "image=false", "copy_account=444455556666", "copy_kms_key=alias/evidence", "copy_through_key=alias/shared"},
 	},
 	{name: "capture, with the image stored as an object", playbook: "capture", inputs: []string{"export=false", "store_image_bucket=cordon-evidence-111122223333"}},
+	{name: "capture, then a clean room once the snapshots are gone", playbook: "capture", inputs: []string{"image=false", "lock_mode=none"}, then: examineImages},
 	{name: "capture, locked for good", playbook: "capture", inputs: []string{"export=false", "lock_mode=compliance", "lock_days=400"}},
 	{name: "capture, without a lock", playbook: "capture", before: attachOwnPolicy, inputs: []string{"export=false", "image=false", "lock_mode=none", "allow_unlocked=true"}},
 }
@@ -111,6 +113,11 @@ func (r *rehearsal) run(dir string) error {
 	if err := r.respond(dir); err != nil {
 		return err
 	}
+	if r.then != nil {
+		if err := r.then(dir); err != nil {
+			return err
+		}
+	}
 	for _, command := range [][]string{{"evidence", "list"}, {"cleanroom", "status"}, {"release"}, {"cleanroom", "close"}} {
 		if _, err := cordon(dir, append(command, inCase(dir)...)...); err != nil {
 			return err
@@ -119,11 +126,11 @@ func (r *rehearsal) run(dir string) error {
 	if err := r.fetch(dir); err != nil {
 		return err
 	}
-	// What was fetched, held and handed over is still what it should be.
-	if _, err := cordon(dir, append([]string{"evidence", "verify"}, inCase(dir)...)...); err != nil {
-		return err
+	// What was fetched, held and handed over is still what it should be; what was deleted is missed.
+	_, err := cordon(dir, append([]string{"evidence", "verify"}, inCase(dir)...)...)
+	if (err != nil) != (r.then != nil) {
+		return fmt.Errorf("evidence verify: %v", err)
 	}
-	var err error
 	r.export, err = cordon(dir, append([]string{"journal", "export"}, inCase(dir)...)...)
 	return err
 }
@@ -189,6 +196,29 @@ func respondThoughKilled(dir string, args []string) error {
 			return nil
 		}
 	}
+}
+
+// examineImages deletes the case's snapshots and opens a clean room for them: their
+// exported images are there.
+func examineImages(dir string) error {
+	account, err := simulated.Open(dir)
+	if err != nil {
+		return err
+	}
+	client := ec2.NewFromConfig(account.Config(account.Alert().Region))
+	out, err := client.DescribeSnapshots(context.Background(), &ec2.DescribeSnapshotsInput{Filters: []ec2types.Filter{{Name: aws.String("tag-key"), Values: []string{"cordon:case"}}}})
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, s := range out.Snapshots {
+		if _, err := client.DeleteSnapshot(context.Background(), &ec2.DeleteSnapshotInput{SnapshotId: s.SnapshotId}); err != nil {
+			return err
+		}
+		ids = append(ids, *s.SnapshotId)
+	}
+	_, err = cordon(dir, append([]string{"run", "testdata/room.yaml", "--instance", account.Alert().Instance, "--set", "snapshots=" + strings.Join(ids, ",")}, inCase(dir)...)...)
+	return err
 }
 
 // hangAgent: the agent says that it is online, and takes nothing.
