@@ -2,6 +2,7 @@ package tui
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/cordon-ir/cordon/internal/evidence"
@@ -49,6 +50,9 @@ func NewCaseView() *CaseView {
 // Add folds one more entry in. Where it contradicts the ones before, Err says
 // so, and what can still be shown is.
 func (v *CaseView) Add(e incident.Entry) {
+	if n := len(v.Entries); n == cap(v.Entries) {
+		v.Entries = slices.Grow(v.Entries, n+1) // twofold: append grows long slices by a quarter only
+	}
 	v.Entries = append(v.Entries, e)
 	ref := stepRef{e.Run, e.Step, e.Target}
 	switch e.Type {
