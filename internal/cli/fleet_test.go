@@ -27,6 +27,7 @@ type containment struct {
 	run      *incident.RunState
 	seconds  float64               // simulated, from the command's start until the last network cut was verified
 	planning float64               // of these, until the run's start
+	asked    int                   // reads of protection, until the run's start
 	uses     []rehearsal.BudgetUse // until then: what is asked later took no part of the time
 	changes  map[string]int        // of these, calls journaled as changes that isolate, by bucket
 	peakHeap uint64
@@ -76,6 +77,11 @@ func containFleet(tb testing.TB, n, groups int) *containment {
 	for _, t := range c.run.Summary().Targets {
 		if t.ContainedAfter != nil {
 			c.seconds = max(c.seconds, c.planning+*t.ContainedAfter)
+		}
+	}
+	for _, u := range account.Budgets(c.run.Started.Add(-time.Second)) { // whose last second is the run's first one, too
+		if u.Name == protectionBucket {
+			c.asked = u.Calls
 		}
 	}
 	contained := start.Add(time.Duration(c.seconds * float64(time.Second)))
@@ -131,7 +137,10 @@ func (c *containment) bound(calls func(rehearsal.BudgetUse) int) (seconds float6
 // protectionReads is what every plan asks of each target, alone: whether it can
 // be terminated, and what a shutdown does. EC2 has no call that tells it of
 // several instances (EC2 API Reference, "DescribeInstanceAttribute").
-const protectionReads = 2
+const (
+	protectionReads  = 2
+	protectionBucket = "EC2 DescribeInstanceAttribute"
+)
 
 // floor is the least time in seconds that the budgets leave for containing the
 // fleet: every target's protection is read before anything is changed, since
@@ -145,7 +154,7 @@ func (c *containment) floor(which func(quota.Bucket) bool) (seconds float64, buc
 		return c.changes[u.Name]
 	})
 	reading, _ := c.bound(func(u rehearsal.BudgetUse) int {
-		if u.Name != "EC2 DescribeInstanceAttribute" {
+		if u.Name != protectionBucket {
 			return 0
 		}
 		return protectionReads * len(c.run.Plan.Targets)
@@ -201,6 +210,9 @@ func TestAFleetIsContainedInTheTimeThatAWSAllows(t *testing.T) {
 		if u.Refused > u.Calls/50 {
 			t.Errorf("%d of %d calls were throttled: %s", u.Refused, u.Calls, u.Name)
 		}
+	}
+	if least := protectionReads * len(c.run.Plan.Targets); c.asked < least {
+		t.Errorf("planning asked %d times for what the budgets' time counts %d times", c.asked, least)
 	}
 	// A small fleet takes as long as the waiting for one instance (its connections
 	// drain, IAM comes round) and the budgets' time with half as much again: reads that
