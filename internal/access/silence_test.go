@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
@@ -11,8 +12,8 @@ import (
 	"github.com/cordon-ir/cordon/internal/clock"
 )
 
-// A server that takes the connection, or the beginning of a request, or gives the
-// beginning of an answer, and then falls silent.
+// A server that takes the request, or also gives the beginning of an answer, and then
+// falls silent.
 func TestAConnectionOnWhichNothingMovesIsAnError(t *testing.T) {
 	for name, answer := range map[string]string{
 		"before the answer": "",
@@ -30,6 +31,9 @@ func TestAConnectionOnWhichNothingMovesIsAnError(t *testing.T) {
 				return
 			}
 			defer c.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+				return // an answer before the request would be none to it
+			}
 			_, _ = io.WriteString(c, answer)
 			_, _ = io.Copy(io.Discard, c) // until the other side gives up
 		}()
