@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,7 +21,8 @@ import (
 	"github.com/cordon-ir/cordon/internal/vault"
 )
 
-// watching shows each input on its way, and lets each output be changed.
+// watching shows each input on its way, and lets each output be changed. Parts
+// are sent side by side, and so both are called.
 func watching(cfg aws.Config, operation string, sees func(in any), changes func(out any)) aws.Config {
 	cfg = cfg.Copy()
 	cfg.APIOptions = append(cfg.APIOptions, func(stack *middleware.Stack) error {
@@ -42,14 +44,15 @@ func watching(cfg aws.Config, operation string, sees func(in any), changes func(
 func TestEveryRequestNamesTheBucketsOwner(t *testing.T) {
 	a := account(t)
 	bucket(t, a, "evidence", true)
-	o, seen := locked("evidence"), 0
+	o := locked("evidence")
 	o.Account = "111122223333"
+	var seen atomic.Int32
 	cfg := watching(a.Config(region), "", func(in any) {
 		owner, _ := reflect.Indirect(reflect.ValueOf(in)).FieldByName("ExpectedBucketOwner").Interface().(*string)
 		if aws.ToString(owner) != o.Account {
 			t.Errorf("%T names the owner %q", in, aws.ToString(owner))
 		}
-		seen++
+		seen.Add(1)
 	}, nil)
 	s := vault.NewS3(cfg, o, a.Clock())
 	if err := s.Check(t.Context()); err != nil {
@@ -60,8 +63,8 @@ func TestEveryRequestNamesTheBucketsOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if seen < 10 {
-		t.Errorf("%d requests were seen", seen)
+	if n := seen.Load(); n < 10 {
+		t.Errorf("%d requests were seen", n)
 	}
 	o.Account = "999988887777"
 	var hint *incident.HintError

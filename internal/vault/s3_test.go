@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,15 +114,16 @@ func TestAnImpossibleVersionIsNotFoundAndAnExpiredSessionIsNot(t *testing.T) {
 }
 
 // failing makes the operation fail before it is sent, n times.
-func failing(cfg aws.Config, operation, code string, n int) aws.Config {
+func failing(cfg aws.Config, operation, code string, n int32) aws.Config {
 	cfg = cfg.Copy()
+	var calls atomic.Int32 // parts are sent side by side
 	cfg.APIOptions = append(cfg.APIOptions, func(stack *middleware.Stack) error {
 		if stack.ID() != operation {
 			return nil
 		}
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("Fails",
 			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-				if n--; n >= 0 {
+				if calls.Add(1) <= n {
 					return middleware.InitializeOutput{}, middleware.Metadata{}, &smithy.GenericAPIError{Code: code, Message: "made to fail"}
 				}
 				return next.HandleInitialize(ctx, in)
@@ -274,7 +276,7 @@ func losing(cfg aws.Config, operation string) aws.Config {
 			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
 		})
 	}
-	seen := false
+	var seen atomic.Bool
 	cfg.APIOptions = append(cfg.APIOptions, func(stack *middleware.Stack) error {
 		if stack.ID() != operation {
 			return nil
@@ -282,8 +284,7 @@ func losing(cfg aws.Config, operation string) aws.Config {
 		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Loses",
 			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 				out, meta, err := next.HandleFinalize(ctx, in)
-				if err == nil && !seen {
-					seen = true
+				if err == nil && !seen.Swap(true) {
 					return middleware.FinalizeOutput{}, meta, lost{}
 				}
 				return out, meta, err
