@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -84,6 +85,7 @@ func (q *queue) asking(n int) {
 			}
 		}
 		q.s.mu.Unlock()
+		runtime.Gosched()
 	}
 }
 
@@ -135,8 +137,10 @@ func TestOneBadIDFailsOnlyWhoAskedForIt(t *testing.T) {
 func TestWhoGivesUpLeavesTheOthersTheirAnswer(t *testing.T) {
 	q := newQueue(t)
 	ctx, giveUp := context.WithCancel(t.Context())
+	gaveUp := make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
+		defer close(gaveUp)
 		if _, err := q.ask(ctx, "i-1"); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
@@ -149,6 +153,7 @@ func TestWhoGivesUpLeavesTheOthersTheirAnswer(t *testing.T) {
 	})
 	q.asking(2)
 	giveUp()
+	<-gaveUp // else its turn may come first
 	close(q.open)
 	all.Wait()
 }

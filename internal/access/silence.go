@@ -24,15 +24,21 @@ const silence = 2 * time.Minute
 // never a run that hangs.
 func httpClient(clock incident.Clock, limit time.Duration) *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		dial := t.DialContext
-		t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return &impatientConn{Conn: c, clock: clock, limit: limit}, nil
-		}
+		t.DialContext = impatient(t.DialContext, clock, limit)
 	})
+}
+
+// dialing is how a transport gets its connections.
+type dialing = func(ctx context.Context, network, address string) (net.Conn, error)
+
+func impatient(dial dialing, clock incident.Clock, limit time.Duration) dialing {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &impatientConn{Conn: c, clock: clock, limit: limit}, nil
+	}
 }
 
 // impatientConn gives each read and each write a time of its own.

@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -29,8 +30,9 @@ type Journal struct {
 	self  string
 	c     incident.Case
 
-	closed  chan struct{}
-	serving sync.WaitGroup // calls of Serve
+	closed    chan struct{}
+	serving   sync.WaitGroup // calls of Serve
+	lastWords time.Duration  // the constant, but in tests
 
 	mu      sync.Mutex
 	size    uint64        // entries on disk
@@ -68,7 +70,7 @@ func Open(ctx context.Context, dir string, key Key, clock incident.Clock) (*Jour
 		return nil, err
 	}
 	j := &Journal{
-		dir: dir, lock: lock, key: key, clock: clock, self: Self(),
+		dir: dir, lock: lock, key: key, clock: clock, self: Self(), lastWords: lastWords,
 		closed: make(chan struct{}), changed: make(chan struct{}),
 	}
 	if j.db, err = openDB(path, readWrite, readerPatience); err != nil {

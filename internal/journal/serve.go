@@ -29,8 +29,9 @@ type Handler struct {
 }
 
 // lastWords is how long, in real time, a client may take to read what is left
-// for it when the holder ends. A stopped terminal must not keep a run from ending.
-const lastWords = time.Second
+// for it when the holder ends: long for one on a busy machine. A stopped terminal must
+// not keep a run from ending.
+const lastWords = 5 * time.Second
 
 // maxProgress is how many reports of progress wait for a slow follower before
 // new ones are dropped.
@@ -89,7 +90,7 @@ func (j *Journal) accept(ctx context.Context, l *net.UnixListener, h Handler) er
 		}
 		connections.Go(func() { j.converse(ctx, cut, conn, h) })
 	}
-	late, cancel := context.WithTimeout(context.Background(), lastWords)
+	late, cancel := context.WithTimeout(context.Background(), j.lastWords)
 	defer cancel()
 	context.AfterFunc(late, cutAll)
 	connections.Wait()

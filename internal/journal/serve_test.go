@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -213,6 +214,7 @@ func TestASlowFollowerLosesProgressButNoEntry(t *testing.T) {
 // A stopped terminal must not keep the run from ending.
 func TestAClientThatReadsNothingDoesNotHoldUpTheEnd(t *testing.T) {
 	j, _ := newCase(t, "INC-1")
+	j.lastWords = 10 * time.Millisecond
 	for range 20 {
 		must(j.Append(t.Context(), incident.Draft{Type: "test", Data: make([]byte, 100<<10)}))
 	}
