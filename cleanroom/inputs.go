@@ -31,7 +31,7 @@ func inputFields() []incident.Field {
 		{Name: "image", Type: incident.String, Default: "", Description: "a prepared AMI, or the name of a Systems Manager parameter that names one; empty is the newest Amazon Linux 2023"},
 		{Name: "toolkit", Type: incident.String, Default: "", Description: "SHA-256 of the manifest of a toolkit in the evidence bucket: docs/clean-room.md; empty for none"},
 		{Name: "volume_key", Type: incident.String, Default: "", Description: "ARN of the KMS key for the room's volumes; empty is the account's default key"},
-		{Name: "zone", Type: incident.String, Default: "", Description: "Availability Zone; empty leaves it to EC2"},
+		{Name: "zone", Type: incident.String, Default: "", Description: "Availability Zone; empty is the first that has the type and the endpoints"},
 		{Name: "name", Type: incident.String, Default: "", Description: "what to call the room, where a case has several; --name of the cleanroom commands takes it"},
 		{Name: "account", Type: incident.String, Default: "", Description: "ID of the account to open it in, where the snapshots must be; empty is the instance's own"},
 		{Name: "region", Type: incident.String, Default: "", Description: "Region to open it in, where the snapshots must be; empty is the instance's own"},
@@ -124,7 +124,7 @@ type planner struct {
 func (p *planner) parameters(ctx context.Context) (map[string]string, []string, error) {
 	var notes []string
 	room := stackName(p.req)
-	params := map[string]string{"CaseId": p.req.Case.ID, "InstanceType": p.in.InstanceType, "Toolkit": p.in.Toolkit, "VolumeKey": p.in.VolumeKey, "Zone": p.in.Zone}
+	params := map[string]string{"CaseId": p.req.Case.ID, "InstanceType": p.in.InstanceType, "Toolkit": p.in.Toolkit, "VolumeKey": p.in.VolumeKey}
 	params["CasePrefix"] = p.evidence.key(evidence.Folder(p.req.Case))
 	params["RoomPrefix"] = p.evidence.key(folder(p.req.Case, room))
 	params["ToolkitPrefix"] = p.evidence.key(toolkits)
@@ -160,6 +160,11 @@ func (p *planner) parameters(ctx context.Context) (map[string]string, []string, 
 		return nil, nil, err
 	}
 	maps.Copy(params, image)
+	zone, why, err := p.zone(ctx, params)
+	if err != nil {
+		return nil, nil, err
+	}
+	params["Zone"], notes = zone, append(notes, why)
 	maps.DeleteFunc(params, func(_, v string) bool { return v == "" })
 	return params, notes, nil
 }

@@ -5,9 +5,10 @@ package cleanroom
 func permissions() []string {
 	return []string{
 		"cloudformation:CreateStack", "cloudformation:DeleteStack", "cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents",
-		"ec2:AttachVolume", "ec2:CreateVolume", "ec2:CreateTags", "ec2:DescribeInstances", "ec2:DescribeInstanceTypes", "ec2:DescribeInternetGateways",
+		"ec2:AttachVolume", "ec2:CreateVolume", "ec2:CreateTags", "ec2:DescribeInstances", "ec2:DescribeInstanceTypes", "ec2:DescribeInstanceTypeOfferings", "ec2:DescribeInternetGateways",
 		"ec2:DescribeManagedPrefixLists", "ec2:DescribeNatGateways", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups",
-		"ec2:DescribeSnapshots", "ec2:DescribeVolumes", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcPeeringConnections",
+		"ec2:DescribeSnapshots", "ec2:DescribeVolumes", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcEndpointServices",
+		"ec2:DescribeVpcPeeringConnections",
 		// The proof.
 		"cloudformation:ListStackResources", "ec2:DescribeVpcAttribute", "ec2:DescribeEgressOnlyInternetGateways", "ec2:DescribeTransitGatewayVpcAttachments", "ec2:DescribeVpnGateways",
 		"route53resolver:ListFirewallRuleGroupAssociations", "route53resolver:GetFirewallConfig", "route53resolver:ListResolverRuleAssociations",

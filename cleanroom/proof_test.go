@@ -223,7 +223,7 @@ var launching = proof.Launch{
 	Account: "111122223333", Region: "eu-west-1", Partition: "aws", Stack: "cordon-room", PrefixLists: map[string]string{"pl-1": "com.amazonaws.eu-west-1.s3"},
 	Parameters: map[string]string{
 		"CaseId": "INC-7", "EvidenceBucket": "evidence", "CasePrefix": "cases/INC-7/", "RoomPrefix": "rooms/INC-7/room/", "ToolkitPrefix": "toolkits/",
-		"EvidenceKey": "arn:aws:kms:eu-west-1:111122223333:key/1", "S3PrefixList": "pl-1",
+		"EvidenceKey": "arn:aws:kms:eu-west-1:111122223333:key/1", "S3PrefixList": "pl-1", "Zone": "eu-west-1a",
 	},
 }
 

@@ -263,6 +263,7 @@ func TestTheCleanRoomCanBeBuilt(t *testing.T) {
 		in.Capabilities = []types.Capability{types.CapabilityCapabilityIam}
 		in.Parameters = []types.Parameter{
 			{ParameterKey: aws.String("CaseId"), ParameterValue: aws.String("C-1")},
+			{ParameterKey: aws.String("Zone"), ParameterValue: aws.String("eu-central-1b")},
 			{ParameterKey: aws.String("S3PrefixList"), ParameterValue: aws.String(prefixList("com.amazonaws.eu-central-1.s3"))},
 		}
 	})

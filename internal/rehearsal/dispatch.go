@@ -45,6 +45,7 @@ func newOperations() operations {
 	ops.ebs()
 	ops.autoscaling()
 	ops.launchTemplates()
+	ops.ec2Offers()
 	ops.elb()
 	ops.classic()
 	ops.iam()

@@ -50,6 +50,8 @@ type ec2State struct {
 	IndexLag time.Duration `json:"index_lag"`
 	// EncryptByDefault and DefaultKey are the Region's EBS settings.
 	EncryptByDefault bool `json:"encrypt_by_default"`
+	// Offered are the zones of what is not to be had in all of them: Account.Offer.
+	Offered map[string][]string `json:"offered,omitempty"`
 }
 
 func newEC2State() ec2State {

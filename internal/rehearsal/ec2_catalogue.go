@@ -59,7 +59,9 @@ func (s *ec2State) keyNamed(name string) *keyPair {
 }
 
 // zones are the Region's Availability Zones.
-func (w *world) zones() []string { return []string{w.Region + "a", w.Region + "b", w.Region + "c"} }
+func (w *world) zones() []string { return zonesOf(w.Region) }
+
+func zonesOf(region string) []string { return []string{region + "a", region + "b", region + "c"} }
 
 // zoneID is the zone's ID, the same in every account, where its name is not.
 func zoneID(zone string) string {

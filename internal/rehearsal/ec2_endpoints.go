@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,8 +87,9 @@ func (c *call) planEndpoint(in *ec2.CreateVpcEndpointInput) (*vpcEndpoint, error
 		VPC: v.ID, Service: aws.ToString(in.ServiceName), Type: in.VpcEndpointType, RouteTables: in.RouteTableIds, Subnets: in.SubnetIds,
 		PrivateDNS: aws.ToBool(in.PrivateDnsEnabled), Policy: valueOr(in.PolicyDocument, openPolicy),
 	}
-	if !strings.HasPrefix(e.Service, "com.amazonaws."+c.Region+".") {
-		return nil, apiError("InvalidServiceName", fmt.Sprintf("The Vpc Endpoint Service '%s' does not exist", e.Service))
+	name, kinds := c.endpointService(e.Service)
+	if kinds == nil {
+		return nil, noService(e.Service)
 	}
 	for _, id := range e.RouteTables {
 		if _, err := get(kindRouteTable, s.RouteTables, &id); err != nil {
@@ -95,14 +97,18 @@ func (c *call) planEndpoint(in *ec2.CreateVpcEndpointInput) (*vpcEndpoint, error
 		}
 	}
 	for _, id := range e.Subnets {
-		if _, err := get(kindSubnet, s.Subnets, &id); err != nil {
+		sub, err := get(kindSubnet, s.Subnets, &id)
+		if err != nil {
 			return nil, err
+		}
+		if !slices.Contains(c.offered(name), sub.AZ) {
+			return nil, apiError("InvalidParameter", fmt.Sprintf("The VPC endpoint service %s does not support the availability zone of the subnet: %s.", e.Service, id))
 		}
 	}
 	switch e.Type {
 	case "", types.VpcEndpointTypeGateway:
 		e.Type = types.VpcEndpointTypeGateway
-		if !strings.HasSuffix(e.Service, ".s3") && !strings.HasSuffix(e.Service, ".dynamodb") {
+		if !slices.Contains(kinds, types.ServiceTypeGateway) {
 			return nil, apiError("InvalidParameter", fmt.Sprintf("Endpoint type (Gateway) does not match available service types ([Interface]) of %s.", e.Service))
 		}
 	default:

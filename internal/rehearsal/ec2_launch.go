@@ -153,6 +153,9 @@ func (p *launchPlan) planInterfaces(c *call) error {
 		}
 		if n == 0 {
 			p.primary = sub
+			if err := c.offers(p.Type, sub.AZ); err != nil {
+				return err
+			}
 		} else if sub.AZ != p.primary.AZ {
 			return apiError("InvalidParameterCombination", "You may not specify network interfaces in different Availability Zones.")
 		}

@@ -14,7 +14,6 @@ import (
 
 func (ops operations) launchTemplates() {
 	ec2On(ops, ec2DescribeLaunchTemplateVersions)
-	ec2On(ops, ec2DescribeInstanceTypeOfferings)
 	on(ops, autoscalingDescribeInstanceRefreshes)
 }
 
@@ -53,36 +52,6 @@ func (t launchTemplate) version(g *scalingGroup) types.LaunchTemplateVersion {
 	return types.LaunchTemplateVersion{
 		LaunchTemplateId: &t.ID, LaunchTemplateName: &t.Name, VersionNumber: &n, DefaultVersion: aws.Bool(true), CreateTime: &g.Created, LaunchTemplateData: data,
 	}
-}
-
-// ec2DescribeInstanceTypeOfferings: API_DescribeInstanceTypeOfferings, by
-// Availability Zone. Every type is offered in every zone.
-func ec2DescribeInstanceTypeOfferings(c *call, in *ec2.DescribeInstanceTypeOfferingsInput) (*ec2.DescribeInstanceTypeOfferingsOutput, error) {
-	if in.LocationType != types.LocationTypeAvailabilityZone {
-		return nil, apiError("InvalidParameterValue", fmt.Sprintf("The simulated account offers types by %s only.", types.LocationTypeAvailabilityZone))
-	}
-	out := &ec2.DescribeInstanceTypeOfferingsOutput{InstanceTypeOfferings: []types.InstanceTypeOffering{}}
-	for _, name := range sortedKeys(instanceTypes) {
-		for _, zone := range c.zones() {
-			keep := true
-			for _, f := range in.Filters {
-				switch aws.ToString(f.Name) {
-				case "instance-type":
-					keep = keep && slices.Contains(f.Values, name)
-				case "location":
-					keep = keep && slices.Contains(f.Values, zone)
-				default:
-					return nil, apiError("InvalidParameterValue", "The filter '"+aws.ToString(f.Name)+"' is invalid")
-				}
-			}
-			if keep {
-				out.InstanceTypeOfferings = append(out.InstanceTypeOfferings, types.InstanceTypeOffering{
-					InstanceType: types.InstanceType(name), Location: &zone, LocationType: in.LocationType,
-				})
-			}
-		}
-	}
-	return out, nil
 }
 
 // There is never one: instance refresh is not simulated.
