@@ -208,6 +208,9 @@ func entryText(e incident.Entry, verbose bool) string {
 		return fmt.Sprintf("%s %s by %s (%s)", orElse(who, "plan "+short(a.Digest)), approvedWord(a.Approved), a.By, a.How)
 	case incident.EntryStepIntent:
 		return fmt.Sprintf("▶ %s: %d change(s)", who, len(data[incident.StepIntent](e).Proposal.Changes))
+	case incident.EntryStepRetry:
+		r := data[incident.StepRetry](e)
+		return fmt.Sprintf("↻ %s is tried again, by %s%s", who, r.By, because(r.Reason))
 	case incident.EntryStepOutcome:
 		return outcomeText(who, data[incident.StepOutcome](e), verbose)
 	case incident.EntryEvidence:

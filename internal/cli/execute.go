@@ -65,7 +65,7 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 	wg.Go(func() {
 		serveErr = x.j.Serve(aside, journal.Handler{
 			Approve: desk.answer, Interrupt: func() error { interrupt(); return nil },
-			Pause: runner.Pause, Continue: runner.Continue, Skip: runner.Skip,
+			Pause: runner.Pause, Continue: runner.Continue, Skip: runner.Skip, Retry: runner.Retry,
 		})
 	})
 	wg.Go(func() { shown.follow(aside, from) })

@@ -96,7 +96,7 @@ func newRoot(g *globals) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		newCase(g), newPlaybook(g), newPlan(g), newRun(g), newResume(g), newRelease(g),
-		newInventory(g), newTriage(g), newAttach(g), newNote(g), newApprove(g), newReject(g), newInterrupt(g), newPause(g), newContinue(g), newSkip(g),
+		newInventory(g), newTriage(g), newAttach(g), newNote(g), newApprove(g), newReject(g), newInterrupt(g), newPause(g), newContinue(g), newSkip(g), newRetry(g),
 		newJournal(g), newEvidence(g), newCleanRoom(g), newRehearse(g), newVersion(g),
 	)
 	strictGroups(root)

@@ -54,6 +54,29 @@ without it. STEP is a step's ID, or STEP@ACCOUNT/REGION/INSTANCE where several t
 	return cmd
 }
 
+func newRetry(g *globals) *cobra.Command {
+	var caseID, reason string
+	cmd := &cobra.Command{
+		Use:   "retry --case ID STEP",
+		Short: "Try a failed step of a live run again",
+		Long: `Tries a failed step of a live run once more, and then what its failure had blocked. What was
+approved is not asked again unless its changes differ. It is possible as long as something of the run is at work,
+or the run is paused; once it has ended, 'cordon resume' tries again what failed. STEP is a step's ID, or
+STEP@ACCOUNT/REGION/INSTANCE where several targets have it.`,
+		Args: exactArgs("STEP"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := g.withLive(cmd.Context(), caseID, func(ctx context.Context, c *journal.Client) error { return c.Retry(ctx, args[0], reason) })
+			if errors.Is(err, journal.ErrNotLive) {
+				return incident.WithHint(fmt.Errorf("case %s: no run is live: %w", caseID, journal.ErrNotLive), "'cordon resume --case "+caseID+"' tries again what failed")
+			}
+			return err
+		},
+	}
+	addCaseFlag(cmd, &caseID)
+	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	return cmd
+}
+
 // runSkip goes through the process that holds the case, or holds it itself.
 func runSkip(ctx context.Context, g *globals, caseID, step, reason string) error {
 	w, err := g.open()

@@ -41,6 +41,7 @@ const (
 	EntryStepIntent  EntryType = "step.intent"  // StepIntent
 	EntryStepRecord  EntryType = "step.record"  // an action's own, for its resume
 	EntryStepOutcome EntryType = "step.outcome" // StepOutcome
+	EntryStepRetry   EntryType = "step.retry"   // StepRetry
 
 	EntryCallIntent EntryType = "call.intent" // CallIntent
 	EntryCallResult EntryType = "call.result" // CallResult
@@ -102,8 +103,21 @@ type RunContinued struct {
 	By string `json:"by"`
 }
 
+// StepRetry is committed before a step that failed is tried again in the same
+// process. A resume tries again what failed without one.
+type StepRetry struct {
+	By     string `json:"by"` // user@host
+	Reason string `json:"reason,omitempty"`
+	// Unblocks are the steps of the target, by ID, that were skipped because it had
+	// stopped, and are pending again.
+	Unblocks []string `json:"unblocks,omitempty"`
+}
+
 // Skipping says who leaves out a step, and why.
 type Skipping struct{ By, Reason string }
+
+// Retrying says who has a step tried again, and why.
+type Retrying struct{ By, Reason string }
 
 // RunEnded closes a run, or a try of it.
 type RunEnded struct {

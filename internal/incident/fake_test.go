@@ -67,6 +67,7 @@ type journal struct {
 	life    *life
 	entries []incident.Entry
 	refuse  func(incident.Draft) error
+	seen    func(incident.Entry)
 }
 
 func (j *journal) Append(ctx context.Context, d incident.Draft) (incident.Entry, error) {
@@ -100,6 +101,9 @@ func (j *journal) commit(d incident.Draft) (incident.Entry, error) {
 		Run: d.Run, Step: d.Step, Target: d.Target, Actor: d.Actor, Data: data,
 	}
 	j.entries = append(j.entries, e)
+	if j.seen != nil {
+		j.seen(e)
+	}
 	return e, nil
 }
 

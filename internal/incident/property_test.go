@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -21,12 +22,14 @@ type scenario struct {
 	failures map[string][]string
 	parallel int
 	whole    bool // approved as a whole
+	retries  bool // somebody has whatever fails tried again, as far as the run lets him
 }
 
 func drawScenario(t *rapid.T) scenario {
 	s := scenario{
 		targets: []incident.Target{targetA, targetB}[:rapid.IntRange(1, 2).Draw(t, "targets")], failures: make(map[string][]string),
 		parallel: rapid.SampledFrom([]int{1, 2, 8}).Draw(t, "parallel"), whole: rapid.Bool().Draw(t, "approved as a whole"),
+		retries: rapid.Bool().Draw(t, "retries"),
 	}
 	var steps []incident.Step
 	for i := range rapid.IntRange(1, 5).Draw(t, "steps") {
@@ -89,7 +92,12 @@ func play(t tester, s scenario, deaths ...int) *bench {
 		if round < len(deaths) {
 			b.life.dies = b.life.moments + deaths[round]
 		}
+		stop := func() {}
+		if s.retries {
+			stop = b.retryAll()
+		}
 		outcome, err := b.proceed(s.playbook, plan)
+		stop()
 		if err != nil && !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
@@ -99,6 +107,24 @@ func play(t tester, s scenario, deaths ...int) *bench {
 		if round > 20 {
 			t.Fatalf("never succeeds: %s %v", outcome, err)
 		}
+	}
+}
+
+// retryAll asks for another try of each step that fails, until it is called.
+func (b *bench) retryAll() (stop func()) {
+	var asked sync.WaitGroup
+	b.journal.mu.Lock()
+	defer b.journal.mu.Unlock()
+	b.journal.seen = func(e incident.Entry) {
+		if e.Type == incident.EntryStepOutcome {
+			asked.Go(func() { _ = b.runner.Retry(e.Step+"@"+e.Target, incident.Retrying{By: "lead@desk"}) }) // most are refused
+		}
+	}
+	return func() {
+		b.journal.mu.Lock()
+		b.journal.seen = nil
+		b.journal.mu.Unlock()
+		asked.Wait()
 	}
 }
 

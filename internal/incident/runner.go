@@ -3,7 +3,6 @@ package incident
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -149,6 +148,10 @@ type execution struct {
 
 	sections sections
 
+	retries chan retry    // orders that the schedule answers
+	steered chan struct{} // tells it, once, that the run goes on or was interrupted
+	settled chan struct{} // closed when it is over: nothing is tried again any more
+
 	mu      sync.Mutex
 	state   *State
 	size    uint64                             // of the journal, as far as seen
@@ -157,7 +160,10 @@ type execution struct {
 }
 
 func (r *Runner) execution(ctx context.Context, s *State, pb Playbook, run string, plan Plan) *execution {
-	e := &execution{Runner: r, pb: pb, id: run, state: s, asking: make(map[string]context.CancelCauseFunc)}
+	e := &execution{
+		Runner: r, pb: pb, id: run, state: s, asking: make(map[string]context.CancelCauseFunc),
+		retries: make(chan retry), steered: make(chan struct{}, 1), settled: make(chan struct{}),
+	}
 	e.ctx, e.cancel = context.WithCancelCause(ctx)
 	n := r.MaxParallel
 	if n <= 0 {
@@ -204,7 +210,10 @@ func (e *execution) run() (Outcome, error) {
 		e.append(Draft{Type: EntryApproval, Run: e.id, Data: *a})
 	}
 	e.live.Store(e)
-	released := context.AfterFunc(e.ctx, e.turns.release) // an interrupt ends a pause
+	released := context.AfterFunc(e.ctx, func() { // an interrupt ends a pause
+		e.turns.release()
+		e.steer()
+	})
 	e.schedule()
 	released()
 	e.live.Store(nil)
@@ -216,105 +225,6 @@ func (e *execution) run() (Outcome, error) {
 		return OutcomeInterrupted, err
 	}
 	return end.Outcome, nil
-}
-
-// schedule starts every step as soon as what it needs has settled and waits
-// for all it started. Targets never wait for each other: a step that is over
-// concerns its own target's steps only.
-func (e *execution) schedule() {
-	run := e.state.Run(e.id)
-	if run == nil {
-		return // its first entry was refused
-	}
-	e.shared = sharersOf(run.Plan.Steps)
-	done := make(chan StepPlan)
-	work := make(map[Target]*targetWork, len(run.Plan.Targets))
-	busy := 0
-	for rank, steps := 0, []StepPlan(nil); rank < len(run.Plan.Steps); rank += len(steps) {
-		t := run.Plan.Steps[rank].Target
-		steps = run.on(t)
-		work[t] = &targetWork{e: e, steps: steps, rank: rank, settled: make(map[string]bool), started: make(map[string]bool)}
-		busy += work[t].proceed(done)
-	}
-	for ; busy > 0; busy-- {
-		step := <-done
-		w := work[step.Target]
-		w.settled[step.ID] = true
-		if why := e.stops(step); why != "" {
-			w.stopped = why
-		}
-		busy += w.proceed(done)
-	}
-}
-
-// targetWork is how far a target's steps are.
-type targetWork struct {
-	e                *execution
-	steps            []StepPlan
-	rank             int             // of the first of them in the plan
-	settled, started map[string]bool // by step ID
-	stopped          string          // why no further step starts
-}
-
-// proceed starts what can start now and returns how many that are.
-func (w *targetWork) proceed(done chan<- StepPlan) int {
-	started := 0
-	for i, step := range w.steps {
-		ready := !slices.ContainsFunc(step.Needs, func(id string) bool { return !w.settled[id] })
-		switch s := w.e.status(step.Key()); {
-		case w.started[step.ID] || w.e.ctx.Err() != nil:
-		case s.chosen() && !ready: // those that need it need what it needs too
-		case s.over():
-			w.started[step.ID], w.settled[step.ID] = true, true
-		case w.stopped != "":
-			w.started[step.ID] = true
-			w.e.block(step, w.stopped)
-		case ready:
-			w.started[step.ID] = true
-			started++
-			go func() {
-				w.e.step(step, w.rank+i, w.late(step))
-				done <- step
-			}()
-		}
-	}
-	return started
-}
-
-// late reports whether the step comes after the cut of its target.
-func (w *targetWork) late(step StepPlan) bool {
-	before := planGraph(w.steps).ancestors(step.ID)
-	return slices.ContainsFunc(w.steps, func(s StepPlan) bool { return before[s.ID] && slices.Contains(s.Provides, NetworkCut) })
-}
-
-// stops says why a step that is over stops its target; empty where it does not.
-func (e *execution) stops(step StepPlan) string {
-	s := e.status(step.Key())
-	switch {
-	case step.OnFailure == Continue:
-		return ""
-	case s.State == Failed:
-		return fmt.Sprintf("step %s failed", step.ID)
-	case s.State == Skipped && s.Outcome.Skip == SkipRejected:
-		return fmt.Sprintf("step %s was not approved", step.ID)
-	default:
-		return ""
-	}
-}
-
-// status is a copy of the step's status: others go on folding meanwhile.
-func (e *execution) status(k StepKey) StepStatus {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return *e.state.Run(e.id).Steps[k]
-}
-
-// block skips a step whose target has stopped. One that was tried before keeps
-// its state: it may have changed something.
-func (e *execution) block(step StepPlan, reason string) {
-	if e.status(step.Key()).Intent == nil {
-		e.settle(step, StepOutcome{State: Skipped, Skip: SkipBlocked, Reason: reason})
-	}
 }
 
 // end reads the run's outcome off its steps.

@@ -269,10 +269,14 @@ func (r *RunState) add(e Entry) error {
 		return r.approve(e)
 	}
 	_, status, err := r.step(e)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case e.Type == EntryStepRetry:
+		return r.retried(e, status)
+	default:
+		return status.add(e)
 	}
-	return status.add(e)
 }
 
 // step returns the step that the entry is about.
@@ -322,9 +326,36 @@ func (r *RunState) rest() {
 func (r *RunState) reopen() {
 	for _, s := range r.Steps {
 		if s.State == Skipped && !s.Outcome.stays() {
-			s.State, s.Outcome, s.Ended, s.Error, s.Hint = Pending, nil, time.Time{}, "", ""
+			s.reopen()
 		}
 	}
+}
+
+func (s *StepStatus) reopen() {
+	s.State, s.Outcome, s.Ended, s.Error, s.Hint = Pending, nil, time.Time{}, "", ""
+}
+
+// retried: the step has another try coming, and what its failure had blocked too.
+// Its error stays until then: it is that of the last try.
+func (r *RunState) retried(e Entry, status *StepStatus) error {
+	var d StepRetry
+	if err := json.Unmarshal(e.Data, &d); err != nil {
+		return err
+	}
+	if status.State != Failed {
+		return fmt.Errorf("step %s on %s is %s: only what failed is tried again", e.Step, e.Target, status.State)
+	}
+	status.State, status.Outcome, status.Ended = Pending, nil, time.Time{}
+	for _, id := range d.Unblocks {
+		i, ok := r.keys[id+"@"+e.Target]
+		if !ok {
+			return fmt.Errorf("run %s has no step %s on %s", e.Run, id, e.Target)
+		}
+		if s := r.Steps[r.Plan.Steps[i].Key()]; s.blocked() {
+			s.reopen()
+		}
+	}
+	return nil
 }
 
 func (s *StepStatus) add(e Entry) error {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// A run under way is steered from outside by three orders, each journaled with
-// who gave it before it counts: pause, continue, and skip a step. They reach
+// A run under way is steered from outside by four orders, each journaled with
+// who gave it before it counts: pause, continue, skip a step, and retry one (retry.go). They reach
 // the run between its steps: what is at work is never touched (that is what
 // cancelling the context does, and then no further change is made).
 
@@ -20,7 +20,8 @@ var (
 )
 
 // Pause keeps every step that has not begun from beginning, until Continue or
-// the run's end. When it returns, no intent comes into the journal any more; steps that
+// the run's end. A paused run in which a step failed does not end before one
+// of the two, or an interrupt: the step can be tried again. When Pause returns, no intent comes into the journal any more; steps that
 // are at work go on to their outcome. A process that ends while its run is
 // paused leaves no pause behind: whoever resumes a run wants it to go on.
 func (r *Runner) Pause(p RunPaused) error {
@@ -59,7 +60,7 @@ func (r *Runner) Skip(step string, s Skipping) error {
 		return err
 	}
 	if k, _ := run.named(step); run.Steps[k].Outcome != nil {
-		return WithHint(fmt.Errorf("step %s has %s already", k, run.Steps[k].State), "once the run has ended, skip it, or resume the run to try it again")
+		return WithHint(fmt.Errorf("step %s has %s already", k, run.Steps[k].State), "retry it, or once the run has ended skip it")
 	}
 	if err := e.appendLocked(draft); err != nil {
 		return err
@@ -87,7 +88,16 @@ func (e *execution) hold(kind EntryType, order any, on bool) error {
 		return err
 	}
 	e.turns.hold(on)
+	e.steer()
 	return nil
+}
+
+// steer has the schedule look whether the run is to end.
+func (e *execution) steer() {
+	select {
+	case e.steered <- struct{}{}:
+	default: // it is going to look
+	}
 }
 
 // Skip is the entry that leaves a step out of a run that is under way or to
@@ -105,6 +115,9 @@ func (r *RunState) Skip(step string, s Skipping) (Draft, error) {
 	}
 	switch {
 	case status.State == Pending || status.State == Waiting:
+		if status.Error != "" { // it was to be tried again
+			reason += "; it had failed: " + status.Error
+		}
 	case status.State == Skipped && !status.over():
 	case status.State == Failed:
 		reason += "; it had failed: " + status.Error

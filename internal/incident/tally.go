@@ -60,6 +60,9 @@ func (o *StepOutcome) stays() bool { return o.Skip == SkipCondition || o.Skip ==
 // chosen tells that somebody left the step out.
 func (s *StepStatus) chosen() bool { return s.State == Skipped && s.Outcome.Skip == SkipChosen }
 
+// blocked tells that a failure stopped the target before the step.
+func (s *StepStatus) blocked() bool { return s.State == Skipped && s.Outcome.Skip == SkipBlocked }
+
 // over tells that the step needs nothing more.
 func (s *StepStatus) over() bool {
 	return s.State == Succeeded || s.State == Reverted || s.State == Skipped && s.Outcome.stays()

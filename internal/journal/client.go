@@ -86,6 +86,11 @@ func (c *Client) Skip(ctx context.Context, step, reason string) error {
 	return ask(ctx, c.dir, request{Op: opSkip, Actor: Self(), Step: step, Text: reason})
 }
 
+// Retry tries a step again that failed, which is named as for Skip.
+func (c *Client) Retry(ctx context.Context, step, reason string) error {
+	return ask(ctx, c.dir, request{Op: opRetry, Actor: Self(), Step: step, Text: reason})
+}
+
 // Follow yields the entries from a number on, then new ones, and progress, as
 // they come. It ends without an error when ctx ends, the client is closed or
 // the holder ends; with ErrNotLive when there is none, with ErrHolderGone when it was killed. Each entry

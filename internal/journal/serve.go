@@ -22,10 +22,11 @@ type Handler struct {
 	Approve func(ctx context.Context, step string, a incident.Approval) error
 	// Interrupt asks the run to end. It returns at once.
 	Interrupt func() error
-	// Pause, Continue and Skip return once the order is journaled: incident.Runner's methods.
+	// Pause, Continue, Skip and Retry return once the order is journaled: incident.Runner's methods.
 	Pause    func(incident.RunPaused) error
 	Continue func(incident.RunContinued) error
 	Skip     func(step string, s incident.Skipping) error
+	Retry    func(step string, r incident.Retrying) error
 }
 
 // lastWords is how long, in real time, a client may take to read what is left
@@ -143,7 +144,7 @@ func (j *Journal) answer(ctx context.Context, w *wire, r request, h Handler) err
 			return errors.New("there is nothing to interrupt here")
 		}
 		return h.Interrupt()
-	case opPause, opContinue, opSkip:
+	case opPause, opContinue, opSkip, opRetry:
 		return h.steer(r)
 	}
 	panic("journal: operation without an answer: " + string(r.Op)) // parseRequest lets none through
@@ -158,6 +159,8 @@ func (h Handler) steer(r request) error {
 		return h.Continue(incident.RunContinued{By: r.Actor})
 	case r.Op == opSkip && h.Skip != nil:
 		return h.Skip(r.Step, incident.Skipping{By: r.Actor, Reason: r.Text})
+	case r.Op == opRetry && h.Retry != nil:
+		return h.Retry(r.Step, incident.Retrying{By: r.Actor, Reason: r.Text})
 	}
 	return fmt.Errorf("there is no run to %s here", r.Op)
 }

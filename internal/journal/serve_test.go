@@ -279,7 +279,7 @@ func TestWithoutAHandlerRequestsAreRefused(t *testing.T) {
 	serve(t, j, Handler{})
 	c := attach(t, j.Dir())
 	if c.Approve(t.Context(), "cut", incident.Approval{}) == nil || c.Interrupt(t.Context()) == nil ||
-		c.Pause(t.Context(), "") == nil || c.Continue(t.Context()) == nil || c.Skip(t.Context(), "cut", "") == nil {
+		c.Pause(t.Context(), "") == nil || c.Continue(t.Context()) == nil || c.Skip(t.Context(), "cut", "") == nil || c.Retry(t.Context(), "cut", "") == nil {
 		t.Error("a request that nobody handles was taken")
 	}
 }
@@ -294,6 +294,7 @@ func TestOrdersReachTheHolderWithWhoGaveThem(t *testing.T) {
 			got = append(got, step, s)
 			return errors.New("the step is running")
 		},
+		Retry: func(step string, r incident.Retrying) error { got = append(got, step, r); return nil },
 	})
 	c := attach(t, j.Dir())
 	if err := errors.Join(c.Pause(t.Context(), "the owner calls"), c.Continue(t.Context())); err != nil {
@@ -302,12 +303,16 @@ func TestOrdersReachTheHolderWithWhoGaveThem(t *testing.T) {
 	if err := c.Skip(t.Context(), "cut", "not yet"); err == nil || err.Error() != "the step is running" {
 		t.Errorf("skip: %v", err)
 	}
-	if err := c.Skip(t.Context(), "", ""); err == nil {
-		t.Error("no step was skipped")
+	if err := c.Retry(t.Context(), "export", "there is room again"); err != nil {
+		t.Error(err)
+	}
+	if c.Skip(t.Context(), "", "") == nil || c.Retry(t.Context(), "", "") == nil {
+		t.Error("an order about no step was taken")
 	}
 	want := []any{
 		incident.RunPaused{By: Self(), Reason: "the owner calls"}, incident.RunContinued{By: Self()},
 		"cut", incident.Skipping{By: Self(), Reason: "not yet"},
+		"export", incident.Retrying{By: Self(), Reason: "there is room again"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the handler got %+v", got)
@@ -471,6 +476,7 @@ func FuzzTheSocketTakesOnlyWhatItUnderstands(f *testing.F) {
 		`{"op":"hello"}`, `{"op":"follow","from":3}`, `{"op":"note","actor":"a@b","text":"x"}`,
 		`{"op":"approve","step":"s@1/r/i","approval":{"approved":true,"digest":"d","by":"b","how":"socket"}}`,
 		`{"op":"interrupt","from":1}`, `{"op":"read"}{}`, `null`, `{"op":"note","text":""}`, `{"op":"approve"}`,
+		`{"op":"retry","actor":"a@b","step":"s","text":"why"}`, `{"op":"retry"}`,
 	} {
 		f.Add([]byte(line))
 	}
@@ -480,8 +486,8 @@ func FuzzTheSocketTakesOnlyWhatItUnderstands(f *testing.F) {
 			return
 		}
 		switch r.Op {
-		case opPause, opContinue, opSkip:
-			if r.Approval != nil || r.From != 0 || (r.Step != "") != (r.Op == opSkip) || r.Text != "" && r.Op == opContinue {
+		case opPause, opContinue, opSkip, opRetry:
+			if r.Approval != nil || r.From != 0 || (r.Step != "") != (r.Op == opSkip || r.Op == opRetry) || r.Text != "" && r.Op == opContinue {
 				t.Errorf("%q was taken with a field that does not belong to it, or without its step", line)
 			}
 		case opHello, opRead, opFollow, opInterrupt:

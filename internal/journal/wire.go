@@ -30,14 +30,15 @@ const (
 	opPause     operation = "pause"     // let no further step begin
 	opContinue  operation = "continue"  // end a pause
 	opSkip      operation = "skip"      // leave out a step that has not begun
+	opRetry     operation = "retry"     // try a step again that failed
 )
 
 type request struct {
 	Op       operation          `json:"op"`
 	From     uint64             `json:"from,omitempty"`     // read, follow
-	Actor    string             `json:"actor,omitempty"`    // note, pause, continue, skip
-	Text     string             `json:"text,omitempty"`     // note; the reason for pause, skip
-	Step     string             `json:"step,omitempty"`     // approve, skip
+	Actor    string             `json:"actor,omitempty"`    // note, pause, continue, skip, retry
+	Text     string             `json:"text,omitempty"`     // note; the reason for pause, skip, retry
+	Step     string             `json:"step,omitempty"`     // approve, skip, retry
 	Approval *incident.Approval `json:"approval,omitempty"` // approve
 }
 
@@ -106,10 +107,10 @@ func (r request) check() error {
 		want.Actor, want.Text = r.Actor, r.Text
 	case opContinue:
 		want.Actor = r.Actor
-	case opSkip:
+	case opSkip, opRetry:
 		want.Actor, want.Text, want.Step = r.Actor, r.Text, r.Step
 		if r.Step == "" {
-			return errors.New("request: no step to skip")
+			return fmt.Errorf("request: no step to %s", r.Op)
 		}
 	case opApprove:
 		want.Step, want.Approval = r.Step, r.Approval

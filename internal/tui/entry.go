@@ -91,6 +91,9 @@ func stepLine(t *Theme, e incident.Entry) string {
 	case incident.EntryStepIntent:
 		m := t.State(incident.Running)
 		return m.Style.Render(m.Symbol+" "+who) + " " + count(len(data[incident.StepIntent](e).Proposal.Changes), "change", "changes")
+	case incident.EntryStepRetry:
+		r := data[incident.StepRetry](e)
+		return t.Strong.Render(who+" is tried again") + clean(" by "+r.By+" "+r.Reason)
 	case incident.EntryStepOutcome:
 		o := data[incident.StepOutcome](e)
 		m := t.State(o.State)

@@ -215,6 +215,9 @@ func (r *Run) Keys() []Key {
 		} else {
 			keys = append(keys, Key{"space", "pause"})
 		}
+		if step, ok := r.chosenStep(); ok && !r.fleet && r.retriable(step) {
+			keys = append(keys, Key{"r", "retry"})
+		}
 		keys = append(keys, Key{"I", "interrupt"})
 	} else if r.resumable() {
 		keys = append(keys, Key{"R", "resume"})
@@ -336,6 +339,7 @@ func (r *Run) open() tea.Cmd {
 	if !ok {
 		return nil
 	}
+	r.target, r.step = step.Target, step.ID // the keys of its screen are about it, whatever becomes more urgent
 	return Push(newStep(r, r.index.run, step))
 }
 

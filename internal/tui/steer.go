@@ -11,7 +11,7 @@ import (
 	"github.com/cordon-ir/cordon/internal/journal"
 )
 
-// steer does what a key asks of the run: approve, reject, pause, continue, skip,
+// steer does what a key asks of the run: approve, reject, pause, continue, skip, retry,
 // interrupt, resume. Each is the command of that name.
 func (r *Run) steer(key string) tea.Cmd {
 	switch key {
@@ -21,6 +21,8 @@ func (r *Run) steer(key string) tea.Cmd {
 		return r.pause()
 	case "s":
 		return r.skip()
+	case "r":
+		return r.retry()
 	case "I":
 		if !r.view.Live {
 			return Warn("nothing is live here")
@@ -162,6 +164,43 @@ func (r *Run) skip() tea.Cmd {
 			}
 		},
 	})
+}
+
+// retry tries the chosen step again, which failed in a run that goes on.
+func (r *Run) retry() tea.Cmd {
+	step, ok := r.chosenStep()
+	switch {
+	case !ok || r.fleet:
+		return Warn("choose a step first")
+	case !r.retriable(step) && r.resumable():
+		return Warn("nothing is live here: R resumes the run, and tries again what failed")
+	case !r.retriable(step):
+		return Warn("only a step that failed in a live run is tried again")
+	}
+	status := r.index.run.Steps[step.Key()]
+	return Ask(Confirm{
+		Question: "Try " + step.ID + " (" + step.Action + ") again on " + step.Target.Instance + "?",
+		Impact:   step.Impact,
+		Lines: []string{
+			"It failed: " + status.Error,
+			"What was approved is not asked again unless its changes differ.",
+			"The same as a command: " + r.retryLine(step),
+		},
+		Name: nameToType(step.Impact, step.Target),
+		Yes: func() tea.Cmd {
+			return r.live(step.ID+" is tried again", func(c *journal.Client) error { return c.Retry(r.ctx, step.Key().String(), "") })
+		},
+	})
+}
+
+// retriable tells of a step that failed in the run that is live.
+func (r *Run) retriable(step incident.StepPlan) bool {
+	return r.view.Live && r.index != nil && r.index.run == r.view.Run("") && r.index.run.Outcome == "" &&
+		r.index.run.Steps[step.Key()].State == incident.Failed
+}
+
+func (r *Run) retryLine(step incident.StepPlan) string {
+	return r.env.Cordon.Line("retry", "--case", r.caseID, step.Key().String())
 }
 
 // resume goes on with a run that ended early, or whose process was killed.

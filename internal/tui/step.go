@@ -58,8 +58,11 @@ func (s *Step) Title() string { return s.step.ID }
 // CaseID is the case's.
 func (s *Step) CaseID() string { return s.of.caseID }
 
-// Command shows the journal's entries.
+// Command tries a step that failed again, where that is possible; otherwise it shows the journal's entries.
 func (s *Step) Command() string {
+	if s.of.retriable(s.step) {
+		return s.of.retryLine(s.step)
+	}
 	return s.of.env.Cordon.Line("journal", "show", "--case", s.of.caseID)
 }
 
@@ -71,6 +74,9 @@ func (s *Step) Keys() []Key {
 	keys := []Key{{"up down", "scroll"}}
 	if s.of.view.Live {
 		keys = append(keys, Key{"a", "approve"}, Key{"x", "reject"}, Key{"s", "skip step"})
+		if s.of.retriable(s.step) {
+			keys = append(keys, Key{"r", "retry"})
+		}
 	}
 	return keys
 }
@@ -139,6 +145,8 @@ func stepTimes(t *Theme, s *incident.StepStatus, now time.Time) string {
 		text = "waits since " + s.WaitingSince.UTC().Format(at)
 	case s.Started.IsZero():
 		return "not begun"
+	case s.State == incident.Pending:
+		text = "begun at " + s.Started.UTC().Format(at) + ", to be tried again"
 	case s.Ended.IsZero():
 		text = "since " + s.Started.UTC().Format(at)
 		if !t.Still && s.State == incident.Running {
