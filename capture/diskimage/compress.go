@@ -125,7 +125,7 @@ func (c *compressor) follow(block []byte, from, pos, distance int) int {
 	literals, n, next := c.literals[:cap(c.literals)], len(c.literals), c.next
 	sequences, last := c.sequences, c.distance
 	for {
-		same := equal(block[pos:], block[pos-distance:])
+		same := equal((*[glance]byte)(block[pos:]), (*[glance]byte)(block[pos-distance:]))
 		seen := bits.TrailingZeros64(^same)
 		pos += seen
 		for seen < glance || pos >= limit {
@@ -165,20 +165,4 @@ func load(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
 
 func hashOf(value uint64) uint32 {
 	return uint32(value << (64 - 8*hashBytes) * 0x9E3779B185EBCA87 >> (64 - hashLog)) // by the golden ratio
-}
-
-// equal tells of the first bytes of a and b, glance of each, which are equal: a bit for each.
-func equal(a, b []byte) uint64 {
-	a, b = a[:glance], b[:glance]
-	return equalBytes(load(a, 0)^load(b, 0)) | equalBytes(load(a, 8)^load(b, 8))<<8 |
-		equalBytes(load(a, 16)^load(b, 16))<<16 | equalBytes(load(a, 24)^load(b, 24))<<24 |
-		equalBytes(load(a, 32)^load(b, 32))<<32 | equalBytes(load(a, 40)^load(b, 40))<<40 |
-		equalBytes(load(a, 48)^load(b, 48))<<48 | equalBytes(load(a, 56)^load(b, 56))<<56
-}
-
-// equalBytes has a bit for each byte that is 0.
-func equalBytes(x uint64) uint64 {
-	const low = 0x7F7F7F7F7F7F7F7F
-	none := ^(x&low + low | x | low) // the highest bit of each such byte
-	return none >> 7 * 0x0102040810204080 >> 56
 }
