@@ -45,7 +45,7 @@ func hintForCode(err error, api smithy.APIError) string {
 	case "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired":
 		return "the credentials have expired: sign in again (aws sso login, or a new session), then repeat the command; a run goes on with cordon resume"
 	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException", "AuthorizationError":
-		return "the permission " + permission(err, api) + " is missing: have it granted (cordon policy NAME prints what a playbook needs), or use another --profile or --role-arn"
+		return "the permission " + permission(err, api) + " is missing: have it granted (cordon plan shows which a playbook needs, and which are missing), or use another --profile or --role-arn"
 	case "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId", "SignatureDoesNotMatch", "IncompleteSignature", "InvalidSignatureException":
 		return "AWS does not accept these credentials: check --profile and the AWS_… variables, whether the key is still active, and whether the account has this Region enabled"
 	case "RequestTimeTooSkewed":

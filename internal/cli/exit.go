@@ -21,6 +21,7 @@ const (
 	exitIncomplete  = 3
 	exitVerify      = 4
 	exitNotApproved = 5
+	exitNotReady    = 6
 	exitHeld        = 7
 	exitInterrupted = 130
 )
@@ -73,6 +74,8 @@ func exitCode(err error) int {
 		return exitVerify
 	case errors.Is(err, errNotApproved):
 		return exitNotApproved
+	case errors.Is(err, errNotReady):
+		return exitNotReady
 	case errors.As(err, &held):
 		return exitHeld
 	case errors.Is(err, context.Canceled):

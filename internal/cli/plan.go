@@ -19,6 +19,7 @@ type planOptions struct {
 	caseID string
 	set    []string
 	skip   []string
+	permit bool // --require-permissions
 }
 
 func (o *planOptions) addFlags(cmd *cobra.Command) {
@@ -26,6 +27,7 @@ func (o *planOptions) addFlags(cmd *cobra.Command) {
 	o.selection.addFlags(cmd, "the compromised instance")
 	o.addFilterFlag(cmd)
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "a playbook input, as name=value (may be given several times)")
+	cmd.Flags().BoolVar(&o.permit, "require-permissions", false, "fail where IAM's policy simulator does not say that every permission is there")
 	cmd.Flags().StringArrayVar(&o.skip, "skip", nil, "a step to leave out, and with it those that take what it leaves behind (may be given several times)")
 }
 
@@ -75,6 +77,12 @@ func runPlan(ctx context.Context, g *globals, name string, o planOptions) error 
 	if err != nil {
 		return err
 	}
+	return w.showPlan(ctx, name, o)
+}
+
+// showPlan makes the plan and prints it.
+func (w *workspace) showPlan(ctx context.Context, name string, o planOptions) error {
+	g := w.g
 	r, err := w.read(ctx, o.caseID)
 	if err != nil {
 		return err
@@ -87,29 +95,26 @@ func runPlan(ctx context.Context, g *globals, name string, o planOptions) error 
 	if err != nil {
 		return err
 	}
-	if g.output == "json" {
-		return g.printJSON(shownPlan{plan, r.state.Case.Rehearsal, e.permissions(plan)})
+	permissions, err := w.permissions(ctx, e, plan)
+	if err != nil {
+		return err
 	}
-	printPlan(g, plan, r.state.Case.Rehearsal)
-	return nil
+	if g.output == "json" {
+		err = g.printJSON(shownPlan{plan, r.state.Case.Rehearsal, permissions})
+	} else {
+		printPlan(g, plan, r.state.Case.Rehearsal, permissions)
+	}
+	if err == nil && o.permit {
+		err = allPermitted(permissions)
+	}
+	return err
 }
 
 // shownPlan is a plan as a program gets it. Its JSON is stable.
 type shownPlan struct {
 	incident.Plan
-	Rehearsal   bool     `json:"rehearsal"`
-	Permissions []string `json:"permissions"` // IAM actions that its steps need
-}
-
-func (e *engine) permissions(p incident.Plan) []string {
-	var all []string
-	for _, s := range p.Steps {
-		if spec, ok := e.registry.Spec(s.Action); ok && s.Skip == "" {
-			all = append(all, spec.Permissions...)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	Rehearsal   bool                  `json:"rehearsal"`
+	Permissions []incident.Permission `json:"permissions"`
 }
 
 // plan reads the account and binds the playbook to the targets.
@@ -139,15 +144,16 @@ var impactSymbols = map[incident.Impact]string{
 const many = 20
 
 // printPlan shows the steps in order, each with its changes; of many targets,
-// what each step of the playbook comes to.
-func printPlan(g *globals, p incident.Plan, rehearsal bool) {
+// what each step of the playbook comes to. Permissions are those that were asked for; none of a release.
+func printPlan(g *globals, p incident.Plan, rehearsal bool, permissions []incident.Permission) {
 	what := "playbook " + p.Playbook
 	if p.Kind == incident.KindRelease {
 		what = "release"
 	}
 	fmt.Fprintf(g.out, "%scase %s, %s, %d target(s)\n", banner(rehearsal), p.Case, what, len(p.Targets))
+	printPermissions(g.out, permissions)
 	if len(p.Targets) > many && !g.verbose {
-		printStepsOfMany(g, p)
+		printStepsOfMany(g, p, permissions)
 	} else {
 		last := incident.Target{}
 		for _, s := range p.Steps { // they come target by target
@@ -156,6 +162,7 @@ func printPlan(g *globals, p incident.Plan, rehearsal bool) {
 				fmt.Fprintf(g.out, "\n%s\n", s.Target)
 			}
 			printStep(g, s)
+			printMissing(g.out, s, permissions)
 		}
 	}
 	printLeftOut(g.out, p.LeftOut)
@@ -169,7 +176,7 @@ type stepOfMany struct {
 	said                      counted
 }
 
-func printStepsOfMany(g *globals, p incident.Plan) {
+func printStepsOfMany(g *globals, p incident.Plan, permissions []incident.Permission) {
 	var steps []*stepOfMany
 	byID := make(map[string]*stepOfMany)
 	for _, s := range p.Steps {
@@ -180,6 +187,9 @@ func printStepsOfMany(g *globals, p incident.Plan) {
 			byID[s.ID], steps = m, append(steps, m)
 		}
 		m.add(s)
+		for _, x := range ofStep(permissions, s, incident.PermissionDenied) {
+			m.said.add("missing: " + permissionText(x))
+		}
 	}
 	fmt.Fprintln(g.out)
 	for _, m := range steps {

@@ -58,15 +58,18 @@ func planRelease(ctx context.Context, g *globals, o releaseOptions) error {
 	if err != nil {
 		return err
 	}
-	plan, _, err := w.releasePlan(ctx, r, nil, o)
+	plan, e, err := w.releasePlan(ctx, r, nil, o)
 	if plan.Case == "" {
 		return err
 	}
-	if g.output == "json" {
-		return errors.Join(g.printJSON(plan), err)
-	}
-	if err == nil {
-		printPlan(g, plan, r.state.Case.Rehearsal)
+	permissions, unasked := w.permissions(ctx, e, plan)
+	switch {
+	case unasked != nil:
+		return errors.Join(err, unasked)
+	case g.output == "json":
+		return errors.Join(g.printJSON(shownPlan{plan, r.state.Case.Rehearsal, permissions}), err)
+	case err == nil:
+		printPlan(g, plan, r.state.Case.Rehearsal, permissions)
 	}
 	return err
 }
@@ -121,10 +124,10 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 		return nil
 	}
 	if w.g.yes || o.digest != "" {
-		printPlan(w.g.onStderr(), plan, j.Case().Rehearsal)
+		printPlan(w.g.onStderr(), plan, j.Case().Rehearsal, nil)
 	}
 	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), waits: o.wait, plan: plan, again: again(plan, "", incident.Playbook{})}
-	if x.approved, err = w.approve(ctx, plan, j.Case().Rehearsal, runOptions{digest: o.digest, wait: o.wait}); err != nil {
+	if x.approved, err = w.approve(ctx, e, plan, j.Case().Rehearsal, runOptions{digest: o.digest, wait: o.wait}); err != nil {
 		return w.refuse(ctx, j, "release", err)
 	}
 	return x.do(ctx, func(ctx context.Context, runner *incident.Runner) (incident.Outcome, error) {

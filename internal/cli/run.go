@@ -89,7 +89,16 @@ func (w *workspace) prepare(ctx context.Context, j *journal.Journal, r *record, 
 		return nil, pb, none, err
 	}
 	x := &execution{w: w, j: j, engine: e, run: r.newRunID(), parallel: o.parallel, waits: o.wait, plan: plan, again: again(plan, name, pb)}
-	x.approved, err = w.approve(ctx, plan, j.Case().Rehearsal, o)
+	if o.permit {
+		permissions, err := w.permissions(ctx, e, plan)
+		if err == nil {
+			err = allPermitted(permissions)
+		}
+		if err != nil {
+			return nil, pb, none, err
+		}
+	}
+	x.approved, err = w.approve(ctx, e, plan, j.Case().Rehearsal, o)
 	return x, pb, plan, err
 }
 
@@ -103,7 +112,7 @@ func (w *workspace) refuse(ctx context.Context, j *journal.Journal, playbook str
 
 // approve finds the answer to the whole plan: from the flags, or from whoever
 // sits at the terminal. A nil answer leaves it to each step that asks.
-func (w *workspace) approve(ctx context.Context, plan incident.Plan, rehearsal bool, o runOptions) (*incident.Approval, error) {
+func (w *workspace) approve(ctx context.Context, e *engine, plan incident.Plan, rehearsal bool, o runOptions) (*incident.Approval, error) {
 	g := w.g
 	yes := func(how string) *incident.Approval {
 		return &incident.Approval{Approved: true, Digest: plan.Digest, By: journal.Self(), How: how}
@@ -122,7 +131,11 @@ func (w *workspace) approve(ctx context.Context, plan incident.Plan, rehearsal b
 		return nil, incident.WithHint(fmt.Errorf("%w: the plan has steps that ask, and there is no terminal", errNotApproved),
 			"add --yes, or --digest "+plan.Digest+", or --wait-for-approval")
 	}
-	printPlan(g.onStderr(), plan, rehearsal)
+	permissions, err := w.permissions(ctx, e, plan)
+	if err != nil {
+		return nil, err
+	}
+	printPlan(g.onStderr(), plan, rehearsal, permissions)
 	answer, err := g.prompt(ctx, "Carry out this plan? yes / step (ask at every step) / no: ")
 	switch {
 	case err != nil:

@@ -171,7 +171,7 @@ func (r *rehearsal) respond(dir string) error {
 	if _, err := cordon(dir, "--rehearsal", dir, "case", "open", "REHEARSAL-1"); err != nil {
 		return err
 	}
-	run := slices.Concat([]string{"run", r.playbook, "--instance", account.Alert().Instance}, set, inCase(dir))
+	run := slices.Concat([]string{"run", r.playbook, "--instance", account.Alert().Instance, "--require-permissions"}, set, inCase(dir))
 	if r.killed {
 		return respondThoughKilled(dir, run)
 	}

@@ -57,6 +57,7 @@ func (ops operations) iam() {
 	on(ops, iamGetInstanceProfile)
 	on(ops, iamListInstanceProfiles)
 	on(ops, iamListInstanceProfilesForRole)
+	on(ops, iamSimulatePrincipalPolicy)
 	ops.iamManagedPolicies()
 	ops.iamUsers()
 }

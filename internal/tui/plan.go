@@ -59,7 +59,7 @@ type plannedMsg struct {
 // shownPlan is what 'plan --output json' prints.
 type shownPlan struct {
 	incident.Plan
-	Permissions []string `json:"permissions"`
+	Permissions asked `json:"permissions"`
 }
 
 // begunMsg: the run's process was started, or was not.

@@ -62,7 +62,7 @@ func (p *Plan) head(width int) []string {
 	return append(lines, p.banners(width)...)
 }
 
-// counts are the steps by impact, and what stays exposed.
+// counts are the steps by impact, what is not permitted, and what stays exposed.
 func (p *Plan) counts() string {
 	t, plan := p.env.Theme, p.plan.plan
 	number := make(map[incident.Impact]int)
@@ -87,11 +87,17 @@ func (p *Plan) counts() string {
 			parts = append(parts, m.String())
 		}
 	}
+	if missing := p.plan.asked.count(t, incident.PermissionDenied); missing != "" {
+		parts = append(parts, missing)
+	}
 	if open > 0 {
 		parts = append(parts, t.Warn.Render(count(open, "exposure stays", "exposures stay")))
 	}
 	if n := len(plan.LeftOut); n > 0 {
 		parts = append(parts, t.Bad.Render(fmt.Sprintf("%d left out", n)))
+	}
+	if unknown := p.plan.asked.count(t, incident.PermissionUnknown); unknown != "" {
+		parts = append(parts, unknown)
 	}
 	return strings.Join(parts, "  ")
 }
@@ -152,6 +158,11 @@ func (p *Plan) summary() (lines []string) {
 	}
 	if n := len(p.plan.plan.LeftOut); n > 0 {
 		lines = append(lines, count(n, "target is", "targets are")+" left out: nothing is done there")
+	}
+	for _, state := range []incident.PermissionState{incident.PermissionDenied, incident.PermissionUnknown} {
+		if text := p.plan.asked.count(p.env.Theme, state); text != "" {
+			lines = append(lines, text)
+		}
 	}
 	return lines
 }

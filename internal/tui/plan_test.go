@@ -15,11 +15,11 @@ import (
 	"github.com/cordon-ir/cordon/internal/incident"
 )
 
-// testdata/playbooks.json, plan.json and plan-edited.json are what these print, in a new rehearsal of web-tier:
+// testdata/playbooks.json, plan.json and plan-edited.json are what commands print in a new rehearsal of
+// web-tier (fromCommands). When a playbook, an action or a command changes what they print:
 //
-//	cordon playbook list --output json
-//	cordon plan full-response --case INC-2042 --instance i-0b722053402f900e4 --output json
-//	cordon plan full-response … --set copy_kms_key=alias/evidence --skip live --output json
+//	go test ./internal/tui -run TestTheFixturesAreWhatTheCommandsPrint -update
+//	go test ./internal/tui -update
 
 const suspect = "i-0b722053402f900e4"
 
@@ -109,6 +109,28 @@ func TestAPlanIsRead(t *testing.T) {
 	d.golden(t, "plan-approve")
 	d.press("esc", "tab", "down", "down", "down")
 	d.golden(t, "plan-inputs")
+}
+
+func TestWhatIsNotPermittedIsShownWithItsReason(t *testing.T) {
+	d, p := planDesk(t)
+	plan := printed[shownPlan](t, "plan.json")
+	for i, x := range plan.Permissions {
+		switch x.Action {
+		case "ec2:CreateSnapshots":
+			plan.Permissions[i].State, plan.Permissions[i].Reason = incident.PermissionDenied, "denied by policy no-snapshots"
+		case "ec2:RunInstances":
+			plan.Permissions[i].State, plan.Permissions[i].Reason = incident.PermissionUnknown, "it hangs on the request's aws:SourceIp"
+		}
+	}
+	p.answer(plan, nil)
+	choose(p, "snapshots")
+	d.golden(t, "plan-missing")
+	p.plan.at = slices.IndexFunc(p.plan.rows, func(r planRow) bool { return r.permissions != nil })
+	d.golden(t, "plan-permissions")
+	d.settle(d.press("a"))
+	if got := d.at(120, 40); d.asks == nil || !strings.Contains(got, "1 permission missing") || !strings.Contains(got, "1 permission not known") {
+		t.Errorf("the question does not say what is missing:\n%s", got)
+	}
 }
 
 func TestABadInputIsShownWithItsHint(t *testing.T) {

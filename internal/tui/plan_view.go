@@ -16,6 +16,7 @@ type planView struct {
 	at     int // the chosen row
 	detail scroll
 	rows   []planRow
+	asked  asked
 }
 
 // planRow is a line of the list: a step, a target that is left out, the heading
@@ -25,8 +26,9 @@ type planRow struct {
 	left        *incident.LeftOut
 	step        *incident.StepPlan
 	exposed     []exposure
-	permissions []string
-	changed     bool // against the plan that was shown before
+	permissions asked
+	missing     asked // of the step's
+	changed     bool  // against the plan that was shown before
 }
 
 // exposure is what a step leaves open.
@@ -35,11 +37,11 @@ type exposure struct {
 	incident.Exposure
 }
 
-// set shows a plan and the IAM actions that it needs, and keeps the place where the rows
+// set shows a plan and the permissions that it needs, and keeps the place where the rows
 // are as before.
-func (v *planView) set(p incident.Plan, permissions []string) {
-	before := v.plan
-	v.plan, v.rows = p, nil
+func (v *planView) set(p incident.Plan, permissions asked) {
+	before, missing := v.plan, permissions.missing()
+	v.plan, v.rows, v.asked = p, nil, permissions
 	for i := range p.LeftOut {
 		v.rows = append(v.rows, planRow{left: &p.LeftOut[i]})
 	}
@@ -51,7 +53,7 @@ func (v *planView) set(p incident.Plan, permissions []string) {
 			last = s.Target
 			v.rows = append(v.rows, planRow{heading: last.String()})
 		}
-		v.rows = append(v.rows, planRow{step: s})
+		v.rows = append(v.rows, planRow{step: s, missing: missing.of(*s)})
 		if s.Proposal != nil && s.Skip == "" {
 			for _, x := range s.Proposal.Residual {
 				exposed = append(exposed, exposure{s, x})
@@ -228,7 +230,7 @@ func (v *planView) rowText(t *Theme, r planRow, title bool) (mark Mark, name, do
 	case r.exposed != nil:
 		return Mark{t.sign("◌", "o"), t.Warn, "stays open"}, "exposure", t.Warn.Render(count(len(r.exposed), "residual exposure", "residual exposures"))
 	case r.permissions != nil:
-		return Mark{t.sign("·", "."), t.Dim, "needs"}, "permissions", count(len(r.permissions), "IAM action", "IAM actions")
+		return r.permissions.mark(t), "permissions", r.permissions.inWords()
 	}
 	s := r.step
 	switch {
@@ -244,6 +246,7 @@ func (v *planView) rowText(t *Theme, r planRow, title bool) (mark Mark, name, do
 		}
 		does += fit(asks, 5)
 	}
+	does += r.missing.sign(t, title)
 	if !title {
 		return t.Impact(s.Impact), s.ID, does
 	}
@@ -282,15 +285,11 @@ func (d *detail) planRow(r planRow) {
 	case r.left != nil:
 		d.leftOut(*r.left)
 	case r.step != nil:
-		d.plannedStep(*r.step)
+		d.plannedStep(*r.step, r.missing)
 	case r.exposed != nil:
 		d.exposed(r.exposed)
 	case r.permissions != nil:
-		d.rule("IAM actions that the steps need")
-		d.styled("  ", "Whether they are granted shows only when they are called.", d.t.Dim)
-		for _, p := range r.permissions {
-			d.line(clean(p))
-		}
+		d.permissions(r.permissions)
 	}
 }
 
@@ -344,7 +343,7 @@ func (d *detail) drift(x incident.Drift) {
 }
 
 // plannedStep is what a step would do, before it is done.
-func (d *detail) plannedStep(s incident.StepPlan) {
+func (d *detail) plannedStep(s incident.StepPlan, missing asked) {
 	d.rule(clean(s.ID + " on " + s.Target.Instance))
 	mark := d.t.Impact(s.Impact)
 	if s.Skip != "" {
@@ -365,6 +364,7 @@ func (d *detail) plannedStep(s incident.StepPlan) {
 	if s.Asks {
 		d.text("approval", "needed")
 	}
+	d.missing(missing)
 	for _, name := range slices.Sorted(maps.Keys(s.Deferred)) {
 		d.text(name, "known only in the run: "+s.Deferred[name])
 	}

@@ -26,7 +26,7 @@ type Release struct {
 
 // releasePlanMsg is the answer of 'release --plan'.
 type releasePlanMsg struct {
-	plan incident.Plan
+	plan shownPlan
 	err  error
 }
 
@@ -70,7 +70,7 @@ func (r *Release) Update(msg tea.Msg) tea.Cmd {
 		if len(msg.plan.LeftOut) > 0 && len(msg.plan.Steps) == 0 {
 			r.err = nil // the plan says why
 		}
-		r.plan.set(msg.plan, nil)
+		r.plan.set(msg.plan.Plan, msg.plan.Permissions)
 	case startedMsg:
 		if msg.err != nil {
 			r.err = msg.err

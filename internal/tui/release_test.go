@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/cordon-ir/cordon/internal/incident"
 )
 
 // testdata/release-plan.json is what 'cordon release --plan --output json' prints of
@@ -45,7 +43,7 @@ func releaseDesk(t testing.TB, m releasePlanMsg) (*desk, *Release) {
 var refused = &CommandError{Code: 2, Message: "changed by someone else since"}
 
 func TestAReleaseShowsWhatItPutsBack(t *testing.T) {
-	d, _ := releaseDesk(t, releasePlanMsg{plan: fromJSON[incident.Plan](t, "release-plan.json")})
+	d, _ := releaseDesk(t, releasePlanMsg{plan: fromJSON[shownPlan](t, "release-plan.json")})
 	d.golden(t, "release-plan")
 	d.press("down", "down")
 	d.golden(t, "release-plan-step")
@@ -54,7 +52,7 @@ func TestAReleaseShowsWhatItPutsBack(t *testing.T) {
 }
 
 func TestAReleaseThatSomeoneHasInterferedWithIsRefused(t *testing.T) {
-	d, _ := releaseDesk(t, releasePlanMsg{plan: fromJSON[incident.Plan](t, "release-drift.json"), err: refused})
+	d, _ := releaseDesk(t, releasePlanMsg{plan: fromJSON[shownPlan](t, "release-drift.json"), err: refused})
 	d.golden(t, "release-drift")
 	d.settle(d.press("a"))
 	if got := d.at(120, 40); !strings.Contains(got, "refused: ") || d.asks != nil {
@@ -65,14 +63,14 @@ func TestAReleaseThatSomeoneHasInterferedWithIsRefused(t *testing.T) {
 }
 
 func TestAForcedReleaseSaysSoAndAsksWithTheName(t *testing.T) {
-	d, r := releaseDesk(t, releasePlanMsg{plan: fromJSON[incident.Plan](t, "release-drift.json"), err: refused})
+	d, r := releaseDesk(t, releasePlanMsg{plan: fromJSON[shownPlan](t, "release-drift.json"), err: refused})
 	d.settle(d.press("F"))
 	d.clock.now = d.clock.now.Add(Grace)
 	d.press("y") // the command that plans anew is left to the test
 	if args := r.options(); !slices.Contains(args, "--force") {
 		t.Fatalf("it plans with %q", args)
 	}
-	r.Update(releasePlanMsg{plan: fromJSON[incident.Plan](t, "release-forced.json")})
+	r.Update(releasePlanMsg{plan: fromJSON[shownPlan](t, "release-forced.json")})
 	d.golden(t, "release-forced")
 	d.settle(d.press("a"))
 	if d.asks == nil || d.asks.Name != "i-0b722053402f900e4" || !strings.Contains(strings.Join(d.asks.Lines, "\n"), "overwriting a change by someone else") {
@@ -90,7 +88,7 @@ func TestAReleaseThatCantBePlannedSaysWhy(t *testing.T) {
 }
 
 func TestOnlyWhatIsShownCanBeApproved(t *testing.T) {
-	plan := fromJSON[incident.Plan](t, "release-plan.json")
+	plan := fromJSON[shownPlan](t, "release-plan.json")
 	d, r := releaseDesk(t, releasePlanMsg{plan: plan})
 	d.press("r")
 	d.settle(d.press("a"))
@@ -104,7 +102,7 @@ func TestOnlyWhatIsShownCanBeApproved(t *testing.T) {
 }
 
 func TestAReleaseThatIsStartedIsShownAsARunAboveTheCases(t *testing.T) {
-	d, r := releaseDesk(t, releasePlanMsg{plan: fromJSON[incident.Plan](t, "release-plan.json")})
+	d, r := releaseDesk(t, releasePlanMsg{plan: fromJSON[shownPlan](t, "release-plan.json")})
 	ended := make(chan struct{})
 	close(ended)
 	msg := r.Update(startedMsg{child: &Child{Args: []string{"release"}, done: ended}})()
