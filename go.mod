@@ -48,6 +48,11 @@ require (
 )
 
 require (
+	github.com/aws/aws-sdk-go-v2/service/route53profiles v1.9.27
+	github.com/aws/aws-sdk-go-v2/service/vpclattice v1.21.2
+)
+
+require (
 	cel.dev/expr v0.25.1 // indirect
 	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
 	github.com/atotto/clipboard v0.1.4 // indirect

@@ -12,6 +12,8 @@ func permissions() []string {
 		// The proof.
 		"cloudformation:ListStackResources", "ec2:DescribeVpcAttribute", "ec2:DescribeEgressOnlyInternetGateways", "ec2:DescribeTransitGatewayVpcAttachments", "ec2:DescribeVpnGateways",
 		"route53resolver:ListFirewallRuleGroupAssociations", "route53resolver:GetFirewallConfig", "route53resolver:ListResolverRuleAssociations",
+		"ec2:DescribeCarrierGateways", "ec2:DescribeInstanceConnectEndpoints", "ec2:DescribeLocalGatewayRouteTableVpcAssociations",
+		"vpc-lattice:ListServiceNetworkVpcAssociations", "route53profiles:ListProfileAssociations",
 		"iam:ListRolePolicies", "iam:ListAttachedRolePolicies",
 		// What the room leaves behind, when it is closed.
 		"logs:FilterLogEvents",

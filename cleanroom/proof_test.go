@@ -12,8 +12,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/route53profiles"
 	"github.com/aws/aws-sdk-go-v2/service/route53resolver"
 	resolvertypes "github.com/aws/aws-sdk-go-v2/service/route53resolver/types"
+	"github.com/aws/aws-sdk-go-v2/service/vpclattice"
 
 	"github.com/cordon-ir/cordon/cleanroom"
 	"github.com/cordon-ir/cordon/cleanroom/proof"
@@ -127,6 +129,85 @@ var mutations = map[string]mutation{
 	"a VPN gateway": {kind: "gateway", reason: "a virtual private gateway", before: func(r resources) {
 		r["X"] = made("AWS::EC2::VPNGateway", `{"Type": "ipsec.1"}`)
 	}, after: (*breach).vpn},
+	"a carrier gateway": {kind: "gateway", reason: "a carrier gateway", before: func(r resources) {
+		r["X"] = made("AWS::EC2::CarrierGateway", `{"VpcId": {"Ref": "Vpc"}}`)
+	}, after: func(b *breach) {
+		b.must(b.ec2().CreateCarrierGateway(b.t.Context(), &ec2.CreateCarrierGatewayInput{VpcId: &b.vpc}))
+	}},
+	"an Outpost's local gateway": {kind: "gateway", reason: "local gateway", before: func(r resources) {
+		r["X"] = made("AWS::EC2::LocalGatewayRouteTableVPCAssociation", `{"VpcId": {"Ref": "Vpc"}, "LocalGatewayRouteTableId": "lgw-rtb-0123456789abcdef0"}`)
+	}, after: func(b *breach) {
+		b.must(b.ec2().CreateLocalGatewayRouteTableVpcAssociation(b.t.Context(), &ec2.CreateLocalGatewayRouteTableVpcAssociationInput{VpcId: &b.vpc, LocalGatewayRouteTableId: aws.String("lgw-rtb-0123456789abcdef0")}))
+	}},
+	"an EC2 Instance Connect endpoint": {kind: "gateway", reason: "Instance Connect", before: func(r resources) {
+		r["X"] = made("AWS::EC2::InstanceConnectEndpoint", `{"SubnetId": {"Ref": "Subnet"}}`)
+	}, after: func(b *breach) {
+		b.must(b.ec2().CreateInstanceConnectEndpoint(b.t.Context(), &ec2.CreateInstanceConnectEndpointInput{SubnetId: b.subnet()}))
+	}},
+	"a VPC Lattice service network": {kind: "gateway", reason: "VPC Lattice service network", before: func(r resources) {
+		r["X"] = made("AWS::VpcLattice::ServiceNetworkVpcAssociation", `{"VpcIdentifier": {"Ref": "Vpc"}, "ServiceNetworkIdentifier": "sn-0123456789abcdef0"}`)
+	}, after: func(b *breach) {
+		b.must(vpclattice.NewFromConfig(b.cfg()).CreateServiceNetworkVpcAssociation(b.t.Context(), &vpclattice.CreateServiceNetworkVpcAssociationInput{
+			VpcIdentifier: &b.vpc, ServiceNetworkIdentifier: aws.String("sn-0123456789abcdef0"),
+		}))
+	}},
+	"a Route 53 Profile": {kind: "gateway", reason: "Route 53 Profile", before: func(r resources) {
+		r["X"] = made("AWS::Route53Profiles::ProfileAssociation", `{"Name": "names", "ResourceId": {"Ref": "Vpc"}, "ProfileId": "rp-0123456789abcdef0"}`)
+	}, after: func(b *breach) {
+		b.must(route53profiles.NewFromConfig(b.cfg()).AssociateProfile(b.t.Context(), &route53profiles.AssociateProfileInput{Name: aws.String("names"), ResourceId: &b.vpc, ProfileId: aws.String("rp-0123456789abcdef0")}))
+	}},
+	"an endpoint to a service network": {kind: "endpoint", reason: "servicenetwork/sn-0123456789abcdef0", before: func(r resources) {
+		r["X"] = made("AWS::EC2::VPCEndpoint", `{"VpcId": {"Ref": "Vpc"}, "VpcEndpointType": "ServiceNetwork", "SubnetIds": [{"Ref": "EndpointSubnet"}], "ServiceNetworkArn": "`+lattice+`servicenetwork/sn-0123456789abcdef0"}`)
+	}, after: func(b *breach) {
+		b.must(b.ec2().CreateVpcEndpoint(b.t.Context(), &ec2.CreateVpcEndpointInput{
+			VpcId: &b.vpc, VpcEndpointType: types.VpcEndpointTypeServiceNetwork, SubnetIds: []string{*b.subnet()}, ServiceNetworkArn: aws.String(lattice + "servicenetwork/sn-0123456789abcdef0"),
+		}))
+	}},
+	"an endpoint to a resource elsewhere": {kind: "endpoint", reason: "resourceconfiguration/rcfg-0123456789abcdef0", before: func(r resources) {
+		r["X"] = made("AWS::EC2::VPCEndpoint", `{"VpcId": {"Ref": "Vpc"}, "VpcEndpointType": "Resource", "SubnetIds": [{"Ref": "EndpointSubnet"}], "ResourceConfigurationArn": "`+lattice+`resourceconfiguration/rcfg-0123456789abcdef0"}`)
+	}, after: func(b *breach) {
+		b.must(b.ec2().CreateVpcEndpoint(b.t.Context(), &ec2.CreateVpcEndpointInput{
+			VpcId: &b.vpc, VpcEndpointType: types.VpcEndpointTypeResource, SubnetIds: []string{*b.subnet()}, ResourceConfigurationArn: aws.String(lattice + "resourceconfiguration/rcfg-0123456789abcdef0"),
+		}))
+	}},
+	"a Gateway Load Balancer endpoint": {kind: "endpoint", reason: "vpce-svc-0123456789abcdef0", before: func(r resources) {
+		r["X"] = made("AWS::EC2::VPCEndpoint", `{"VpcId": {"Ref": "Vpc"}, "VpcEndpointType": "GatewayLoadBalancer", "SubnetIds": [{"Ref": "EndpointSubnet"}], "ServiceName": "com.amazonaws.vpce.eu-west-1.vpce-svc-0123456789abcdef0"}`)
+	}},
+	"another address block": {kind: "address", reason: "another address block", account: "another address block, 10.77.0.0/16", before: func(r resources) {
+		r["X"] = made("AWS::EC2::VPCCidrBlock", `{"VpcId": {"Ref": "Vpc"}, "CidrBlock": "10.77.0.0/16"}`)
+	}, after: func(b *breach) {
+		b.must(b.ec2().AssociateVpcCidrBlock(b.t.Context(), &ec2.AssociateVpcCidrBlockInput{VpcId: &b.vpc, CidrBlock: aws.String("10.77.0.0/16")}))
+	}},
+	"an IPv6 address block": {kind: "address", reason: "another address block", before: func(r resources) {
+		r["X"] = made("AWS::EC2::VPCCidrBlock", `{"VpcId": {"Ref": "Vpc"}, "AmazonProvidedIpv6CidrBlock": true}`)
+	}},
+	"an attachment to Cloud WAN": {kind: "gateway", reason: "Cloud WAN", before: func(r resources) {
+		r["X"] = made("AWS::NetworkManager::VpcAttachment", `{"CoreNetworkId": "core-network-0123456789abcdef0"}`)
+	}},
+	"a client VPN": {kind: "gateway", reason: "client VPN", before: func(r resources) {
+		r["X"] = made("AWS::EC2::ClientVpnTargetNetworkAssociation", `{"ClientVpnEndpointId": "cvpn-endpoint-0123456789abcdef0", "SubnetId": {"Ref": "Subnet"}}`)
+	}},
+	"a Verified Access endpoint": {kind: "gateway", reason: "Verified Access", before: func(r resources) {
+		r["X"] = made("AWS::EC2::VerifiedAccessEndpoint", `{"EndpointType": "network-interface"}`)
+	}},
+	"a route server": {kind: "gateway", reason: "route server", before: func(r resources) {
+		r["X"] = made("AWS::EC2::RouteServerEndpoint", `{"RouteServerId": "rs-0123456789abcdef0", "SubnetId": {"Ref": "Subnet"}}`)
+	}},
+	"an outbound endpoint of the resolver": {kind: "gateway", reason: "endpoint of the resolver", before: func(r resources) {
+		r["X"] = made("AWS::Route53Resolver::ResolverEndpoint", `{"Direction": "OUTBOUND"}`)
+	}},
+	"a shared subnet": {kind: "gateway", reason: "shared with other accounts", before: func(r resources) {
+		r["X"] = made("AWS::RAM::ResourceShare", `{"Name": "room"}`)
+	}},
+	// As what connects a network by an interface shows: an attachment to Cloud WAN, a client VPN, a route server.
+	"an interface of nobody in the room": {kind: "interface", reason: "neither an instance's nor an endpoint's", before: func(r resources) {
+		r["X"] = made("AWS::EC2::NetworkInterface", `{"SubnetId": {"Ref": "Subnet"}, "GroupSet": [{"Fn::GetAtt": ["RoomGroup", "GroupId"]}]}`)
+	}, after: func(b *breach) {
+		b.must(b.ec2().CreateNetworkInterface(b.t.Context(), &ec2.CreateNetworkInterfaceInput{SubnetId: b.subnet(), Description: aws.String("ClientVPN Endpoint resource")}))
+	}},
+	"a route by a prefix list": {kind: "route", reason: "pl-0123456789abcdef0", before: func(r resources) {
+		r["X"] = made("AWS::EC2::Route", `{"RouteTableId": {"Ref": "RouteTable"}, "DestinationPrefixListId": "pl-0123456789abcdef0", "CoreNetworkArn": "arn:aws:networkmanager::111122223333:core-network/core-network-0123456789abcdef0"}`)
+	}},
 	"a second interface": {kind: "interface", reason: "a second interface", before: func(r resources) {
 		i := r.the("AWS::EC2::Instance")
 		second := maps.Clone(i["NetworkInterfaces"].([]any)[0].(map[string]any))
@@ -190,6 +271,7 @@ var mutations = map[string]mutation{
 }
 
 const (
+	lattice         = "arn:aws:vpc-lattice:eu-west-1:444455556666:"
 	toDrop          = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::drop/*"}]}`
 	trustingAnybody = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}`
 )

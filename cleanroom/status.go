@@ -38,6 +38,8 @@ type Report struct {
 	Drift []proof.Drift `json:"drift,omitempty"`
 	// Residual is what a closed room lets pass by its nature.
 	Residual []incident.Exposure `json:"residual,omitempty"`
+	// Unseen is what the proof does not look at.
+	Unseen []incident.Exposure `json:"unseen,omitempty"`
 }
 
 // Instance is an examination instance.
@@ -62,6 +64,17 @@ func residual() []incident.Exposure {
 	}
 }
 
+// unseen is what the proof does not look at.
+func unseen() []incident.Exposure {
+	return []incident.Exposure{
+		{Path: "snapshots and images", Reason: "whom those that somebody makes of the room's volumes are shared with"},
+		{Path: "shared subnets", Reason: "that a subnet is shared with another account shows only once that account has an interface in it"},
+		{Path: "Cloud WAN, client VPN, route servers", Reason: "they are not asked themselves; what they have in the room shows as an interface or a route"},
+		{Path: "Verified Access", Reason: "an endpoint of it reaches what the room's security groups let in, which is looked at"},
+		{Path: "the room's log groups", Reason: "who reads them, and what they are passed on to by subscriptions"},
+	}
+}
+
 // Status reads a clean room back from AWS, looks for every way out of it, and compares it
 // with what was recorded when it was launched.
 func Status(ctx context.Context, cfg aws.Config, room incident.CleanRoom) (Report, error) {
@@ -83,7 +96,7 @@ func Status(ctx context.Context, cfg aws.Config, room incident.CleanRoom) (Repor
 	if where.VPC == "" {
 		return r, nil // not made yet, or taken down already
 	}
-	r.VPC, r.Residual = where.VPC, residual()
+	r.VPC, r.Residual, r.Unseen = where.VPC, residual(), unseen()
 	client := ec2.NewFromConfig(cfg)
 	if err := r.instances(ctx, client, where.Instances); err != nil {
 		return r, err

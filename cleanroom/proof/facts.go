@@ -45,6 +45,9 @@ func (m *Model) Facts() []Fact {
 		add(i.ID, "interface", fmt.Sprintf("of %s, index %s", orNone(i.Instance), orNone(i.Index)))
 		add(i.ID, "groups", i.Groups...)
 		add(i.ID, "public addresses", append(slices.Clone(i.Public), i.IPv6...)...)
+		if i.Owner != "" {
+			add(i.ID, "owner", i.Owner)
+		}
 	}
 	for _, i := range m.Instances {
 		add(i.ID, "instance profile", orNone(i.Profile))

@@ -39,9 +39,9 @@ func Judge(m *Model, d Declared) Verdict {
 		look   func() []Way
 	}{
 		{"nothing is there that this version does not know or can't read", j.unknown},
-		{"no gateway, peering, VPN or transit gateway attachment", j.gateways},
+		{"no gateway, peering, VPN, transit gateway attachment, or association with another network", j.gateways},
 		{"every route stays in the network or leads to an endpoint", j.routes},
-		{"no public or IPv6 address, and no subnet that gives one", j.addresses},
+		{"no public or IPv6 address, no subnet that gives one, no address block but the network's own", j.addresses},
 		{"each instance is the room's own and has one interface; all others are endpoints'", j.interfaces},
 		{"security groups let in and out only between the instances and the endpoints", j.groups},
 		{"network ACLs allow only what the network itself and the endpoints need", j.acls},
@@ -91,6 +91,9 @@ func (j *judge) routes() (ways []Way) {
 }
 
 func (j *judge) addresses() (ways []Way) {
+	for _, block := range j.CIDRs[min(1, len(j.CIDRs)):] {
+		ways = append(ways, Way{Kind: "address", Resource: j.VPC, Reason: "the network has another address block, " + block})
+	}
 	for _, s := range j.Subnets {
 		if s.PublicIP {
 			ways = append(ways, Way{Kind: "address", Resource: s.ID, Reason: "what is launched in this subnet gets a public address"})
@@ -120,14 +123,24 @@ func (j *judge) interfaces() (ways []Way) {
 		switch {
 		case i.Foreign != "":
 			ways = append(ways, Way{Kind: "interface", Resource: i.ID, Reason: fmt.Sprintf("an interface of %s in another network, %s", i.Instance, i.Foreign)})
+		case i.Owner != "":
+			ways = append(ways, Way{Kind: "interface", Resource: i.ID, Reason: "an interface of account " + i.Owner + ": its subnet is shared"})
+		case i.Endpoint && !j.endpointHas(i.ID):
+			ways = append(ways, Way{Kind: "interface", Resource: i.ID, Reason: "an interface of an endpoint that is not known: " + cmp.Or(i.About, "AWS says nothing about it")})
 		case i.Endpoint:
 		case i.Instance == "":
 			ways = append(ways, Way{Kind: "interface", Resource: i.ID, Reason: "an interface that is neither an instance's nor an endpoint's: " + cmp.Or(i.About, "AWS says nothing about it")})
+		case !slices.ContainsFunc(j.Instances, func(o Instance) bool { return o.ID == i.Instance }):
+			ways = append(ways, Way{Kind: "interface", Resource: i.ID, Reason: "an interface of " + i.Instance + ", which can't be seen"})
 		case i.Index != "0":
 			ways = append(ways, Way{Kind: "interface", Resource: i.ID, Reason: "a second interface of " + i.Instance})
 		}
 	}
 	return ways
+}
+
+func (j *judge) endpointHas(id string) bool {
+	return slices.ContainsFunc(j.Endpoints, func(e Endpoint) bool { return slices.Contains(e.Interfaces, id) })
 }
 
 // groups looks at those that are on an interface or endpoint: rules of any other hold for nothing.

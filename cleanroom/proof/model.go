@@ -5,7 +5,7 @@ package proof
 type Model struct {
 	Account, Region string
 	VPC             string
-	CIDRs           []string // of the VPC, IPv6 too
+	CIDRs           []string // of the VPC, its own first, IPv6 too
 	Subnets         []Subnet
 	Routes          []Route
 	Gateways        []Gateway
@@ -79,6 +79,7 @@ type Interface struct {
 	Index    string // of the attachment: "0" is the primary one
 	Endpoint bool   // an endpoint's own
 	Foreign  string // the VPC, where it is another one
+	Owner    string // the account, where it is another one: the subnet is shared with it
 	Groups   []string
 	Public   []string // addresses that the Internet knows
 	IPv6     []string
@@ -97,10 +98,12 @@ type Instance struct {
 // Endpoint of the VPC.
 type Endpoint struct {
 	ID      string
-	Service string // com.amazonaws.REGION.s3
+	Service string // com.amazonaws.REGION.s3, or the ARN of what it leads to where that is no service
 	Type    string
 	Policy  string // JSON; empty: everything is allowed
 	Groups  []string
+	// Interfaces are those that it has in the network; a template does not name them.
+	Interfaces []string
 }
 
 // Role that an instance of the room has.

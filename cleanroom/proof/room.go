@@ -25,7 +25,7 @@ type Room struct {
 // ctx's.
 func ReadRoom(ctx context.Context, cfg aws.Config, room Room) (*Model, error) {
 	r := &roomReader{
-		ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), resolver: route53resolver.NewFromConfig(cfg), room: room,
+		ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), resolver: route53resolver.NewFromConfig(cfg), cfg: cfg, room: room,
 		m:      &Model{Account: room.Account, Region: room.Region, VPC: room.VPC, PrefixLists: make(map[string]string)},
 		filter: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{room.VPC}}},
 	}
@@ -35,6 +35,8 @@ func ReadRoom(ctx context.Context, cfg aws.Config, room Room) (*Model, error) {
 	}{
 		{"VPC", r.vpc}, {"subnets", r.subnets}, {"route tables", r.routes}, {"Internet gateways", r.internetGateways}, {"egress-only Internet gateways", r.egressOnly},
 		{"NAT gateways", r.natGateways}, {"peerings", r.peerings}, {"transit gateway attachments", r.transits}, {"virtual private gateways", r.vpnGateways},
+		{"carrier gateways", r.carriers}, {"associations with local gateways", r.outposts}, {"instance connect endpoints", r.connectEndpoints},
+		{"associations with VPC Lattice", r.lattice}, {"Route 53 Profiles", r.profiles},
 		{"network ACLs", r.acls}, {"instances", r.instances}, {"network interfaces", r.interfaces}, {"security groups", r.groups}, {"prefix lists", r.prefixLists},
 		{"endpoints", r.endpoints}, {"DNS firewall", r.firewall}, {"resolver rules", r.forwards}, {"instance profiles and roles", r.roles},
 	} {
@@ -54,6 +56,7 @@ type roomReader struct {
 	ec2      *ec2.Client
 	iam      *iam.Client
 	resolver *route53resolver.Client
+	cfg      aws.Config
 	room     Room
 	m        *Model
 	filter   []types.Filter // what is in the room's VPC
@@ -71,18 +74,31 @@ func (r *roomReader) vpc(ctx context.Context) error {
 	if len(out.Vpcs) != 1 {
 		return fmt.Errorf("AWS shows %d of this ID", len(out.Vpcs))
 	}
-	for _, a := range out.Vpcs[0].CidrBlockAssociationSet {
-		r.m.CIDRs = append(r.m.CIDRs, aws.ToString(a.CidrBlock))
-	}
-	for _, a := range out.Vpcs[0].Ipv6CidrBlockAssociationSet {
-		r.m.CIDRs = append(r.m.CIDRs, aws.ToString(a.Ipv6CidrBlock))
-	}
+	r.m.CIDRs = blocks(out.Vpcs[0])
 	dns, err := r.ec2.DescribeVpcAttribute(ctx, &ec2.DescribeVpcAttributeInput{VpcId: &r.room.VPC, Attribute: types.VpcAttributeNameEnableDnsSupport})
 	if err != nil {
 		return err
 	}
 	r.m.DNS.Off = dns.EnableDnsSupport != nil && dns.EnableDnsSupport.Value != nil && !*dns.EnableDnsSupport.Value
 	return nil
+}
+
+// blocks of a network, its own first; one that was taken away still shows for a while.
+func blocks(v types.Vpc) []string {
+	all := []string{aws.ToString(v.CidrBlock)}
+	add := func(block *string, state *types.VpcCidrBlockState) {
+		gone := state != nil && (state.State == types.VpcCidrBlockStateCodeDisassociated || state.State == types.VpcCidrBlockStateCodeFailed)
+		if b := aws.ToString(block); !gone && !slices.Contains(all, b) {
+			all = append(all, b)
+		}
+	}
+	for _, a := range v.CidrBlockAssociationSet {
+		add(a.CidrBlock, a.CidrBlockState)
+	}
+	for _, a := range v.Ipv6CidrBlockAssociationSet {
+		add(a.Ipv6CidrBlock, a.Ipv6CidrBlockState)
+	}
+	return all
 }
 
 func (r *roomReader) subnets(ctx context.Context) error {
@@ -93,7 +109,7 @@ func (r *roomReader) subnets(ctx context.Context) error {
 			return err
 		}
 		for _, s := range page.Subnets {
-			r.m.Subnets = append(r.m.Subnets, Subnet{ID: aws.ToString(s.SubnetId), PublicIP: aws.ToBool(s.MapPublicIpOnLaunch), IPv6: aws.ToBool(s.AssignIpv6AddressOnCreation)})
+			r.m.Subnets = append(r.m.Subnets, Subnet{ID: aws.ToString(s.SubnetId), PublicIP: aws.ToBool(s.MapPublicIpOnLaunch) || aws.ToBool(s.MapCustomerOwnedIpOnLaunch), IPv6: aws.ToBool(s.AssignIpv6AddressOnCreation)})
 		}
 	}
 	return nil
@@ -214,27 +230,36 @@ func (r *roomReader) interfaces(ctx context.Context) error {
 			return err
 		}
 		for _, n := range page.NetworkInterfaces {
-			r.m.Interfaces = append(r.m.Interfaces, networkInterface(n))
+			r.m.Interfaces = append(r.m.Interfaces, networkInterface(n, r.room.Account))
 		}
 	}
 	return nil
 }
 
-func networkInterface(n types.NetworkInterface) Interface {
+// networkInterface: whom a subnet is shared with has interfaces of their own in it, and the network's owner sees
+// them, but not the instances (VPC User Guide, "Share your VPC subnets with other accounts").
+func networkInterface(n types.NetworkInterface, account string) Interface {
 	out := Interface{ID: aws.ToString(n.NetworkInterfaceId), Endpoint: n.InterfaceType == types.NetworkInterfaceTypeVpcEndpoint, About: aws.ToString(n.Description)}
 	if n.Attachment != nil && aws.ToString(n.Attachment.InstanceId) != "" {
 		out.Instance, out.Index = *n.Attachment.InstanceId, strconv.Itoa(int(aws.ToInt32(n.Attachment.DeviceIndex)))
 	}
+	if owner := aws.ToString(n.OwnerId); owner != account {
+		out.Owner = owner
+	}
 	for _, g := range n.Groups {
 		out.Groups = append(out.Groups, aws.ToString(g.GroupId))
 	}
-	if n.Association != nil {
-		out.Public = append(out.Public, aws.ToString(n.Association.PublicIp))
-	}
-	for _, a := range n.PrivateIpAddresses {
-		if a.Association != nil && !slices.Contains(out.Public, aws.ToString(a.Association.PublicIp)) {
-			out.Public = append(out.Public, aws.ToString(a.Association.PublicIp))
+	public := func(a *types.NetworkInterfaceAssociation) {
+		if a == nil {
+			return
 		}
+		if ip := firstOf("that AWS does not name", a.PublicIp, a.CarrierIp, a.CustomerOwnedIp); !slices.Contains(out.Public, ip) {
+			out.Public = append(out.Public, ip)
+		}
+	}
+	public(n.Association)
+	for _, a := range n.PrivateIpAddresses {
+		public(a.Association)
 	}
 	for _, a := range n.Ipv6Addresses {
 		out.IPv6 = append(out.IPv6, aws.ToString(a.Ipv6Address))
@@ -325,7 +350,11 @@ func (r *roomReader) endpoints(ctx context.Context) error {
 			if e.State == types.StateDeleted {
 				continue
 			}
-			out := Endpoint{ID: aws.ToString(e.VpcEndpointId), Service: aws.ToString(e.ServiceName), Type: string(e.VpcEndpointType), Policy: aws.ToString(e.PolicyDocument)}
+			out := Endpoint{
+				ID: aws.ToString(e.VpcEndpointId), Type: string(e.VpcEndpointType), Policy: aws.ToString(e.PolicyDocument), Interfaces: e.NetworkInterfaceIds,
+				// Those of VPC Lattice have no service (API_VpcEndpoint).
+				Service: firstOf("what this version does not know", e.ServiceName, e.ResourceConfigurationArn, e.ServiceNetworkArn),
+			}
 			for _, g := range e.Groups {
 				out.Groups = append(out.Groups, aws.ToString(g.GroupId))
 			}

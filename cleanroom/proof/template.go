@@ -59,6 +59,7 @@ func ReadTemplate(text string, l Launch) (*Model, error) {
 	for _, name := range sorted(r.read) {
 		r.resource(name, t.Resources[name].Type, r.read[name])
 	}
+	r.m.CIDRs = append(r.m.CIDRs, r.more...)
 	return r.m, nil
 }
 
@@ -67,6 +68,7 @@ type templateReader struct {
 	*template
 	m    *Model
 	read map[string]map[string]any // properties, resolved
+	more []string                  // address blocks that the network gets besides its own
 }
 
 func (r *templateReader) unknown(resource, reason string) {

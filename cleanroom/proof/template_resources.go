@@ -10,22 +10,37 @@ import (
 
 // gatewayTypes connect a VPC with something else, or are one side of it.
 var gatewayTypes = map[string]string{
-	"AWS::EC2::InternetGateway":                     "an Internet gateway",
-	"AWS::EC2::VPCGatewayAttachment":                "a gateway is attached",
-	"AWS::EC2::EgressOnlyInternetGateway":           "an egress-only Internet gateway",
-	"AWS::EC2::NatGateway":                          "a NAT gateway",
-	"AWS::EC2::CarrierGateway":                      "a carrier gateway",
-	"AWS::EC2::VPCPeeringConnection":                "a peering with another network",
-	"AWS::EC2::TransitGatewayAttachment":            "an attachment to a transit gateway",
-	"AWS::EC2::TransitGatewayVpcAttachment":         "an attachment to a transit gateway",
-	"AWS::EC2::VPNGateway":                          "a virtual private gateway",
-	"AWS::EC2::VPNConnection":                       "a VPN connection",
-	"AWS::EC2::ClientVpnEndpoint":                   "a client VPN endpoint",
-	"AWS::EC2::EIP":                                 "a public address",
-	"AWS::EC2::EIPAssociation":                      "a public address is associated",
-	"AWS::Route53Resolver::ResolverRule":            "a rule by which the resolver forwards queries",
-	"AWS::Route53Resolver::ResolverEndpoint":        "an endpoint of the resolver, by which queries come and go",
-	"AWS::VpcLattice::ServiceNetworkVpcAssociation": "an association with a VPC Lattice service network",
+	"AWS::EC2::InternetGateway":                           "an Internet gateway",
+	"AWS::EC2::VPCGatewayAttachment":                      "a gateway is attached",
+	"AWS::EC2::EgressOnlyInternetGateway":                 "an egress-only Internet gateway",
+	"AWS::EC2::NatGateway":                                "a NAT gateway",
+	"AWS::EC2::CarrierGateway":                            "a carrier gateway",
+	"AWS::EC2::VPCPeeringConnection":                      "a peering with another network",
+	"AWS::EC2::TransitGatewayAttachment":                  "an attachment to a transit gateway",
+	"AWS::EC2::TransitGatewayVpcAttachment":               "an attachment to a transit gateway",
+	"AWS::EC2::VPNGateway":                                "a virtual private gateway",
+	"AWS::EC2::VPNConnection":                             "a VPN connection",
+	"AWS::EC2::ClientVpnEndpoint":                         "a client VPN endpoint",
+	"AWS::EC2::EIP":                                       "a public address",
+	"AWS::EC2::EIPAssociation":                            "a public address is associated",
+	"AWS::Route53Resolver::ResolverRule":                  "a rule by which the resolver forwards queries",
+	"AWS::Route53Resolver::ResolverEndpoint":              "an endpoint of the resolver, by which queries come and go",
+	"AWS::EC2::LocalGatewayRouteTableVPCAssociation":      "an association with the local gateway of an Outpost",
+	"AWS::EC2::InstanceConnectEndpoint":                   "an EC2 Instance Connect endpoint, by which somebody comes in",
+	"AWS::EC2::ClientVpnTargetNetworkAssociation":         "a client VPN endpoint",
+	"AWS::EC2::VerifiedAccessEndpoint":                    "a Verified Access endpoint, by which somebody comes in",
+	"AWS::EC2::RouteServerAssociation":                    "a route server, which changes routes",
+	"AWS::EC2::RouteServerEndpoint":                       "a route server, which changes routes",
+	"AWS::EC2::TrafficMirrorSession":                      "a mirror of an interface's traffic",
+	"AWS::EC2::TransitGatewayConnect":                     "an attachment to a transit gateway",
+	"AWS::EC2::VPCEndpointService":                        "an endpoint service, by which other networks come in",
+	"AWS::EC2::SubnetCidrBlock":                           "another address block",
+	"AWS::NetworkManager::VpcAttachment":                  "an attachment to a core network of Cloud WAN",
+	"AWS::DirectConnect::DirectConnectGatewayAssociation": "an association with a Direct Connect gateway",
+	"AWS::RAM::ResourceShare":                             "something is shared with other accounts",
+	"AWS::Route53Profiles::ProfileAssociation":            "a Route 53 Profile, which changes what names are answered",
+	"AWS::VpcLattice::ServiceNetworkVpcAssociation":       "an association with a VPC Lattice service network",
+	"AWS::VpcLattice::ResourceGateway":                    "a resource gateway of VPC Lattice, by which other networks come in",
 }
 
 // silentTypes carry nothing in or out: they keep records, or hold what other types are judged by.
@@ -44,6 +59,8 @@ func (r *templateReader) resource(name, kind string, p properties) {
 	switch kind {
 	case "AWS::EC2::VPC":
 		r.vpc(name, p)
+	case "AWS::EC2::VPCCidrBlock":
+		r.more = append(r.more, cmp.Or(p.text("CidrBlock"), p.text("Ipv6CidrBlock"), "that AWS gives"))
 	case "AWS::EC2::Subnet":
 		r.m.Subnets = append(r.m.Subnets, Subnet{ID: name, PublicIP: p.flag("MapPublicIpOnLaunch"), IPv6: p.flag("AssignIpv6AddressOnCreation")})
 	case "AWS::EC2::RouteTable":
@@ -267,16 +284,17 @@ func protocol(number string) string {
 }
 
 func (r *templateReader) endpoint(name string, p properties) {
-	e := Endpoint{ID: name, Service: p.text("ServiceName"), Type: p.text("VpcEndpointType"), Policy: p.document("PolicyDocument"), Groups: p.list("SecurityGroupIds")}
+	e := Endpoint{ID: name, Service: cmp.Or(p.text("ServiceName"), p.text("ResourceConfigurationArn"), p.text("ServiceNetworkArn"), "what the template does not name"), Type: p.text("VpcEndpointType"), Policy: p.document("PolicyDocument"), Groups: p.list("SecurityGroupIds")}
 	if e.Type == "" {
 		e.Type = "Gateway"
 	}
-	if e.Type == "Interface" {
+	if e.Type != "Gateway" {
 		// EC2 puts the network's default group on it where none is named (API_CreateVpcEndpoint).
 		if len(e.Groups) == 0 {
 			e.Groups = []string{"the network's default group"}
 		}
-		r.m.Interfaces = append(r.m.Interfaces, Interface{ID: name + " (interface)", Endpoint: true, Groups: e.Groups})
+		e.Interfaces = []string{name + " (interface)"}
+		r.m.Interfaces = append(r.m.Interfaces, Interface{ID: e.Interfaces[0], Endpoint: true, Groups: e.Groups})
 	}
 	r.m.Endpoints = append(r.m.Endpoints, e)
 }

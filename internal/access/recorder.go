@@ -209,6 +209,8 @@ func serviceOf(ctx context.Context) string {
 		return "elasticloadbalancing"
 	case "CloudWatch Logs":
 		return "logs"
+	case "VPC Lattice":
+		return "vpc-lattice"
 	case "EventBridge":
 		return "events"
 	case "Config Service":

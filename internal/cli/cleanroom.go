@@ -135,6 +135,12 @@ func (g *globals) printRooms(reports []cleanroom.Report, rehearsal bool) error {
 		for _, p := range r.WaysOut {
 			fmt.Fprintf(g.out, "  ✗ %s: %s\n", p.Resource, p.Reason)
 		}
+		for _, e := range r.Residual {
+			fmt.Fprintf(g.out, "  ! %s: %s\n", e.Path, e.Reason)
+		}
+		for _, e := range r.Unseen {
+			fmt.Fprintf(g.out, "  ? not looked at: %s: %s\n", e.Path, e.Reason)
+		}
 		for _, d := range r.Drift {
 			fmt.Fprintf(g.out, "  ≠ %s\n", d)
 		}

@@ -77,7 +77,11 @@ func runCleanRoomConnect(ctx context.Context, g *globals, o connecting) error {
 	case g.output == "json":
 		return g.printJSON(s)
 	case o.print || s.Rehearsal || !g.isTerminal():
-		_, err := fmt.Fprintln(g.out, banner(s.Rehearsal)+strings.Join(s.Command, " "))
+		// Standard output is the command alone, for $(…).
+		if s.Rehearsal {
+			fmt.Fprintf(g.err, "REHEARSAL  clean room %s: AWS has no such instance\n", s.Name)
+		}
+		_, err := fmt.Fprintln(g.out, strings.Join(s.Command, " "))
 		return err
 	}
 	return s.start(ctx, cfg)

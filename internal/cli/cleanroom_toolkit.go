@@ -30,13 +30,15 @@ journal of the case that is named.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runToolkit(cmd.Context(), g, o) },
 	}
 	addCaseFlag(cmd, &o.caseID)
-	cmd.Flags().StringVar(&o.dir, "dir", "", "the folder that holds the tools")
+	cmd.Flags().StringVar(&o.dir, "dir", "", "the folder that holds the tools (required)")
 	cmd.Flags().BoolVar(&o.allowUnlocked, "allow-unlocked", false, "store them also where the store can't lock what it keeps")
-	_ = cmd.MarkFlagRequired("dir")
 	return cmd
 }
 
 func runToolkit(ctx context.Context, g *globals, o toolkitOptions) (err error) {
+	if o.dir == "" {
+		return errors.Join(requireCase(o.caseID), usagef("--dir is missing: which folder holds the tools?"))
+	}
 	w, err := g.open()
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 
 // modelled are the services whose models are read, by their folder in botocore.
 var modelled = []string{
-	"autoscaling", "cloudformation", "cloudtrail", "ebs", "ec2", "elb", "elbv2", "iam", "kms", "logs", "route53resolver", "s3", "ssm", "sts",
+	"autoscaling", "cloudformation", "cloudtrail", "ebs", "ec2", "elb", "elbv2", "iam", "kms", "logs", "route53profiles", "route53resolver", "s3", "ssm", "sts", "vpc-lattice",
 }
 
 // model is what AWS publishes of a service, and botocore ships: its operations

@@ -62,8 +62,11 @@ func inputs(file *ast.File) []string {
 			name = i.Name.Name
 		}
 		services[name] = strings.TrimSuffix(service, "v2") // the two Elastic Load Balancing APIs
-		if service == "cloudwatchlogs" {
+		switch service {
+		case "cloudwatchlogs":
 			services[name] = "logs"
+		case "vpclattice":
+			services[name] = "vpc-lattice"
 		}
 	}
 	var all []string

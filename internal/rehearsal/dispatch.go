@@ -57,6 +57,7 @@ func newOperations() operations {
 	ops.trail()
 	ops.logs()
 	ops.resolver()
+	ops.connections()
 	return ops
 }
 
@@ -248,7 +249,7 @@ func codesOf(service string) refusals {
 		return refusals{"ExpiredToken", "AccessDenied", "SlowDown"}
 	case "ebs":
 		return refusals{"ExpiredTokenException", "AccessDeniedException", "RequestThrottledException"}
-	case "kms", "ssm", "cloudtrail", "logs", "route53resolver":
+	case "kms", "ssm", "cloudtrail", "logs", "route53resolver", "route53profiles", "vpc-lattice":
 		return refusals{"ExpiredTokenException", "AccessDeniedException", "ThrottlingException"}
 	default: // those of the query protocol
 		return refusals{"ExpiredToken", "AccessDenied", "Throttling"}
@@ -277,6 +278,8 @@ func serviceOf(ctx context.Context) string {
 		return "elasticloadbalancing"
 	case "CloudWatch Logs":
 		return "logs"
+	case "VPC Lattice":
+		return "vpc-lattice"
 	default:
 		return strings.ToLower(strings.ReplaceAll(id, " ", ""))
 	}

@@ -16,7 +16,8 @@ import (
 type vpcEndpoint struct {
 	ID          string                `json:"id"`
 	VPC         string                `json:"vpc"`
-	Service     string                `json:"service"`
+	Service     string                `json:"service,omitempty"`
+	Other       string                `json:"other,omitempty"` // ARN of what VPC Lattice shares, where that is its other end
 	Type        types.VpcEndpointType `json:"type"`
 	RouteTables []string              `json:"route_tables,omitempty"`
 	Subnets     []string              `json:"subnets,omitempty"`
@@ -87,8 +88,14 @@ func (c *call) planEndpoint(in *ec2.CreateVpcEndpointInput) (*vpcEndpoint, error
 		VPC: v.ID, Service: aws.ToString(in.ServiceName), Type: in.VpcEndpointType, RouteTables: in.RouteTableIds, Subnets: in.SubnetIds,
 		PrivateDNS: aws.ToBool(in.PrivateDnsEnabled), Policy: valueOr(in.PolicyDocument, openPolicy),
 	}
+	switch e.Type { // API_CreateVpcEndpoint: each type has its own other end
+	case types.VpcEndpointTypeResource:
+		e.Other, e.Policy = aws.ToString(in.ResourceConfigurationArn), ""
+	case types.VpcEndpointTypeServiceNetwork:
+		e.Other, e.Policy = aws.ToString(in.ServiceNetworkArn), ""
+	}
 	name, kinds := c.endpointService(e.Service)
-	if kinds == nil {
+	if kinds == nil && e.Other == "" {
 		return nil, noService(e.Service)
 	}
 	for _, id := range e.RouteTables {
@@ -101,7 +108,7 @@ func (c *call) planEndpoint(in *ec2.CreateVpcEndpointInput) (*vpcEndpoint, error
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(c.offered(name), sub.AZ) {
+		if e.Other == "" && !slices.Contains(c.offered(name), sub.AZ) {
 			return nil, apiError("InvalidParameter", fmt.Sprintf("The VPC endpoint service %s does not support the availability zone of the subnet: %s.", e.Service, id))
 		}
 	}
@@ -128,6 +135,12 @@ func (c *call) showEndpoint(e *vpcEndpoint) types.VpcEndpoint {
 		VpcEndpointId: &e.ID, VpcId: &e.VPC, ServiceName: &e.Service, VpcEndpointType: e.Type, State: types.StateAvailable, RouteTableIds: e.RouteTables,
 		SubnetIds: e.Subnets, NetworkInterfaceIds: e.Interfaces, PrivateDnsEnabled: &e.PrivateDNS, PolicyDocument: &e.Policy,
 		CreationTimestamp: &e.Created, OwnerId: &c.Account, RequesterManaged: aws.Bool(false), Tags: c.tagList(e.ID),
+	}
+	switch e.Type {
+	case types.VpcEndpointTypeResource:
+		out.ServiceName, out.ResourceConfigurationArn = nil, &e.Other
+	case types.VpcEndpointTypeServiceNetwork:
+		out.ServiceName, out.ServiceNetworkArn = nil, &e.Other
 	}
 	for _, g := range c.groupNames(e.Groups) {
 		out.Groups = append(out.Groups, types.SecurityGroupIdentifier{GroupId: g.GroupId, GroupName: g.GroupName})

@@ -37,6 +37,9 @@ var (
 	kindPeering     = resourceKind{"pcx", "vpcPeeringConnection ID", types.ResourceTypeVpcPeeringConnection, "InvalidVpcPeeringConnectionID.NotFound", "InvalidVpcPeeringConnectionId.Malformed"}
 	kindVPN         = resourceKind{"vgw", "vpnGateway ID", types.ResourceTypeVpnGateway, "InvalidVpnGatewayID.NotFound", "InvalidVpnGatewayID.Malformed"}
 	kindEgressOnly  = resourceKind{"eigw", "egressOnlyInternetGateway ID", types.ResourceTypeEgressOnlyInternetGateway, "InvalidGatewayID.NotFound", "InvalidEgressOnlyInternetGatewayId.Malformed"}
+	kindCarrier     = resourceKind{"cagw", "carrierGateway ID", types.ResourceTypeCarrierGateway, "InvalidCarrierGatewayID.NotFound", "InvalidCarrierGatewayID.Malformed"}
+	kindOutpost     = resourceKind{"lgw-vpc-assoc", "association ID", types.ResourceTypeLocalGatewayRouteTableVpcAssociation, "InvalidLocalGatewayRouteTableVpcAssociationID.NotFound", "InvalidLocalGatewayRouteTableVpcAssociationID.Malformed"}
+	kindConnect     = resourceKind{"eice", "instance connect endpoint ID", types.ResourceTypeInstanceConnectEndpoint, "InvalidInstanceConnectEndpointId.NotFound", "InvalidInstanceConnectEndpointId.Malformed"}
 	kindACL         = resourceKind{"acl", "networkAcl ID", types.ResourceTypeNetworkAcl, "InvalidNetworkAclID.NotFound", "InvalidNetworkAclId.Malformed"}
 	kindAddress     = resourceKind{"eipalloc", "allocation ID", types.ResourceTypeElasticIp, "InvalidAllocationID.NotFound", "InvalidAllocationID.Malformed"}
 	kindVolume      = resourceKind{"vol", "volume", types.ResourceTypeVolume, "InvalidVolume.NotFound", "InvalidVolumeID.Malformed"}

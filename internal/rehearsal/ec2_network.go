@@ -12,13 +12,14 @@ import (
 )
 
 type vpc struct {
-	ID           string `json:"id"`
-	Owner        string `json:"owner,omitempty"` // another account that shares its subnets with this one
-	CIDR         string `json:"cidr"`
-	IPv6CIDR     string `json:"ipv6_cidr,omitempty"`
-	Default      bool   `json:"default,omitempty"`
-	DNSSupport   bool   `json:"dns_support"`   // the resolver at VPC+2 answers
-	DNSHostnames bool   `json:"dns_hostnames"` // instances get public names
+	ID           string   `json:"id"`
+	Owner        string   `json:"owner,omitempty"` // another account that shares its subnets with this one
+	CIDR         string   `json:"cidr"`
+	More         []string `json:"more_cidrs,omitempty"` // blocks that were added
+	IPv6CIDR     string   `json:"ipv6_cidr,omitempty"`
+	Default      bool     `json:"default,omitempty"`
+	DNSSupport   bool     `json:"dns_support"`   // the resolver at VPC+2 answers
+	DNSHostnames bool     `json:"dns_hostnames"` // instances get public names
 }
 
 type subnet struct {
@@ -33,6 +34,7 @@ type subnet struct {
 
 func (ops operations) ec2Network() {
 	ec2On(ops, ec2CreateVpc)
+	ec2On(ops, ec2AssociateVpcCidrBlock)
 	ec2On(ops, ec2DescribeVpcs)
 	ec2On(ops, ec2DeleteVpc)
 	ec2On(ops, ec2DescribeVpcAttribute)
@@ -93,6 +95,9 @@ func (c *call) showVPC(v *vpc) types.Vpc {
 			CidrBlockState: &types.VpcCidrBlockState{State: types.VpcCidrBlockStateCodeAssociated},
 		}},
 	}
+	for _, block := range v.More {
+		out.CidrBlockAssociationSet = append(out.CidrBlockAssociationSet, *associated(v, block))
+	}
 	if v.IPv6CIDR != "" {
 		out.Ipv6CidrBlockAssociationSet = []types.VpcIpv6CidrBlockAssociation{{
 			AssociationId: aws.String("vpc-cidr-assoc-6" + strings.TrimPrefix(v.ID, "vpc-0")), Ipv6CidrBlock: &v.IPv6CIDR,
@@ -100,6 +105,26 @@ func (c *call) showVPC(v *vpc) types.Vpc {
 		}}
 	}
 	return out
+}
+
+func associated(v *vpc, block string) *types.VpcCidrBlockAssociation {
+	return &types.VpcCidrBlockAssociation{
+		AssociationId: aws.String("vpc-cidr-assoc-" + strings.TrimPrefix(v.ID, "vpc-") + strings.NewReplacer(".", "", "/", "").Replace(block)), CidrBlock: &block,
+		CidrBlockState: &types.VpcCidrBlockState{State: types.VpcCidrBlockStateCodeAssociated},
+	}
+}
+
+// ec2AssociateVpcCidrBlock: API_AssociateVpcCidrBlock, for IPv4 only.
+func ec2AssociateVpcCidrBlock(c *call, in *ec2.AssociateVpcCidrBlockInput) (*ec2.AssociateVpcCidrBlockOutput, error) {
+	v, err := get(kindVPC, c.ec2().VPCs, in.VpcId)
+	if err != nil {
+		return nil, err
+	}
+	if p, err := netip.ParsePrefix(aws.ToString(in.CidrBlock)); err != nil || !p.Addr().Is4() {
+		return nil, apiError("InvalidParameterValue", fmt.Sprintf("Value (%s) for parameter cidrBlock is invalid. The simulated account adds blocks of IPv4 that are named.", aws.ToString(in.CidrBlock)))
+	}
+	v.More = append(v.More, *in.CidrBlock)
+	return &ec2.AssociateVpcCidrBlockOutput{VpcId: &v.ID, CidrBlockAssociation: associated(v, *in.CidrBlock)}, nil
 }
 
 // ec2DescribeVpcs: API_DescribeVpcs.

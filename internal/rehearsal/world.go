@@ -44,6 +44,7 @@ type world struct {
 	Logs           logsState           `json:"logs"`  // CloudWatch Logs
 	Flows          flowState           `json:"flows"` // what the flow logs recorded
 	Resolver       resolverState       `json:"resolver"`
+	Connections    connections         `json:"connections"`
 
 	// Others are the worlds of the other accounts, by ID; in the first account's only.
 	Others map[string]*world `json:"others,omitempty"`
