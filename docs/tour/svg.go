@@ -14,17 +14,31 @@ const (
 	margin                = 10
 )
 
-// palette is that of a dark terminal: the sixteen colours that the TUI uses, then
-// its foreground and background.
-var palette = [18]string{
-	"#1e2127", "#e06c75", "#98c379", "#d19a66", "#61afef", "#c678dd", "#56b6c2", "#abb2bf",
-	"#5c6370", "#ff7b86", "#b5e08d", "#e5c07b", "#7cc3ff", "#de8ff0", "#7fdbe6", "#ffffff",
-	"#c8ccd4", "#1e2127",
+// palette is that of a terminal: its sixteen colours, then its foreground and background.
+type palette [18]string
+
+// look is a terminal's, and what the names of its pictures end with.
+type look struct {
+	suffix  string
+	palette palette
+}
+
+var looks = []look{
+	{"", palette{
+		"#1e2127", "#e06c75", "#98c379", "#d19a66", "#61afef", "#c678dd", "#56b6c2", "#abb2bf",
+		"#5c6370", "#ff7b86", "#b5e08d", "#e5c07b", "#7cc3ff", "#de8ff0", "#7fdbe6", "#ffffff",
+		"#c8ccd4", "#1e2127",
+	}},
+	{"-light", palette{
+		"#24292f", "#cf222e", "#116329", "#7d4e00", "#0550ae", "#8250df", "#1b7c83", "#6e7781",
+		"#57606a", "#a40e26", "#1a7f37", "#d4a72c", "#0969da", "#a475f9", "#3192aa", "#ffffff",
+		"#24292f", "#ffffff",
+	}},
 }
 
 const foreground, background = 16, 17
 
-// style is how a piece of text looks; colours are places in palette.
+// style is how a piece of text looks; colours are places in a palette.
 type style struct {
 	fg, bg              int
 	bold, faint, invert bool
@@ -67,11 +81,11 @@ func (s style) apply(parameters string) style {
 }
 
 // svg draws a screen as tmux captures it with -e. Each of its characters is one cell wide.
-func svg(screen string, columns, lines int) string {
+func (p palette) svg(screen string, columns, lines int) string {
 	var b strings.Builder
 	width, height := columns*cellWidth+2*margin, lines*cellHeight+2*margin
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="13">`+"\n", width, height, width, height)
-	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" rx="6" fill="%s"/>`+"\n", palette[background])
+	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" rx="6" fill="%s"/>`+"\n", p[background])
 	s := plain
 	for y, line := range strings.Split(strings.TrimRight(screen, "\n"), "\n") {
 		x := 0
@@ -80,7 +94,7 @@ func svg(screen string, columns, lines int) string {
 				parameters, rest, _ := strings.Cut(part, "m")
 				s, part = s.apply(parameters), rest
 			}
-			s.draw(&b, part, x, y)
+			p.draw(&b, s, part, x, y)
 			x += utf8.RuneCountInString(part)
 		}
 	}
@@ -89,7 +103,7 @@ func svg(screen string, columns, lines int) string {
 }
 
 // draw writes a piece of a line that looks the same all over.
-func (s style) draw(b *strings.Builder, text string, x, y int) {
+func (p palette) draw(b *strings.Builder, s style, text string, x, y int) {
 	fg, bg := s.fg, s.bg
 	if s.invert {
 		fg, bg = bg, fg
@@ -97,7 +111,7 @@ func (s style) draw(b *strings.Builder, text string, x, y int) {
 	n := utf8.RuneCountInString(text)
 	left, top := margin+x*cellWidth, margin+y*cellHeight
 	if bg != background && n > 0 {
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>`+"\n", left, top, n*cellWidth, cellHeight, palette[bg])
+		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>`+"\n", left, top, n*cellWidth, cellHeight, p[bg])
 	}
 	bare := strings.TrimLeft(text, " ")
 	left += (n - utf8.RuneCountInString(bare)) * cellWidth
@@ -112,5 +126,5 @@ func (s style) draw(b *strings.Builder, text string, x, y int) {
 		more += ` opacity="0.7"`
 	}
 	fmt.Fprintf(b, `<text x="%d" y="%d" textLength="%d" lengthAdjust="spacingAndGlyphs" xml:space="preserve" fill="%s"%s>%s</text>`+"\n",
-		left, top+cellHeight-4, utf8.RuneCountInString(bare)*cellWidth, palette[fg], more, html.EscapeString(bare))
+		left, top+cellHeight-4, utf8.RuneCountInString(bare)*cellWidth, p[fg], more, html.EscapeString(bare))
 }

@@ -6,7 +6,8 @@ import (
 )
 
 func TestAPieceOfTextStandsInItsColumnWithItsColours(t *testing.T) {
-	got := svg("ab\x1b[1;31mcd\x1b[m \x1b[7me<\x1b[27m▸f\n", 10, 1)
+	palette := looks[0].palette
+	got := palette.svg("ab\x1b[1;31mcd\x1b[m \x1b[7me<\x1b[27m▸f\n", 10, 1)
 	for _, want := range []string{
 		`x="10" y="23" textLength="16" lengthAdjust="spacingAndGlyphs" xml:space="preserve" fill="` + palette[foreground] + `">ab<`,
 		`x="26" y="23" textLength="16" lengthAdjust="spacingAndGlyphs" xml:space="preserve" fill="` + palette[1] + `" font-weight="bold">cd<`,
