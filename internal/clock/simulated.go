@@ -94,7 +94,7 @@ func (c *Simulated) Sleep(ctx context.Context, d time.Duration) error {
 	for {
 		select {
 		case <-s.woken:
-			return nil
+			return context.Cause(ctx) // its timeout may lie within the same jump
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-s.first:
@@ -142,9 +142,9 @@ func (c *Simulated) elect() {
 
 // patience is for how many quiet periods the clock stands still although
 // somebody in this process computes: that may be someone who is about to act,
-// whom a busy machine keeps waiting, or something that has nothing to do with
-// the clock. The more wait on it, the likelier the first. Held: mu.
-func (c *Simulated) patience() int { return 1 + len(c.sleepers)/8 }
+// whom a busy machine keeps from its processor for some periods, or something that has
+// nothing to do with the clock. The more wait on it, the likelier the first. Held: mu.
+func (c *Simulated) patience() int { return 20 + len(c.sleepers)/8 }
 
 // looks is how often a quiet period is looked at: who finds everyone idle at two looks need not wait for its end.
 const looks = 4
@@ -188,20 +188,21 @@ func idle() bool {
 	return samples[0].Value.Uint64() == 0 && samples[1].Value.Uint64() <= 1
 }
 
-// advance moves the time and wakes whoever it is time for. Held: mu.
+// advance moves the time and wakes whoever it is time for: timeouts first, so that no
+// sleeper wakes to a context that is about to end. Held: mu.
 func (c *Simulated) advance(to time.Time) {
 	now := c.store.Advance(to)
+	for t := range c.timers {
+		if !t.at.After(now) {
+			delete(c.timers, t)
+			t.cancel(context.DeadlineExceeded)
+		}
+	}
 	for s := range c.sleepers {
 		if !s.until.After(now) {
 			delete(c.sleepers, s)
 			close(s.woken)
 			c.activity++
-		}
-	}
-	for t := range c.timers {
-		if !t.at.After(now) {
-			delete(c.timers, t)
-			t.cancel(context.DeadlineExceeded)
 		}
 	}
 }

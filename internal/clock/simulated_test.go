@@ -121,3 +121,16 @@ func TestACancelledSleeperReturnsAndIsForgotten(t *testing.T) {
 		}
 	})
 }
+
+func TestASleepLongerThanItsTimeoutIsAlwaysATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clock.NewSimulated(&memory{now: start}, time.Millisecond)
+		for range 30 { // the clock jumps past both at once
+			ctx, cancel := c.WithTimeout(t.Context(), time.Minute)
+			if err := c.Sleep(ctx, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v, want a deadline", err)
+			}
+			cancel()
+		}
+	})
+}

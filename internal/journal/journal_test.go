@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -222,6 +223,31 @@ func TestDataMayLookLikeAnEntry(t *testing.T) {
 	}
 	if _, err := key.Verify(t.Context(), closed(t, j)); err != nil {
 		t.Error(err)
+	}
+}
+
+// workClock notes how long the journal is when work begins and ends.
+type workClock struct {
+	*testClock
+	j    *Journal
+	lens []uint64
+}
+
+func (c *workClock) Begin()                       { c.lens = append(c.lens, c.j.Len()) }
+func (c *workClock) End(time.Time, time.Duration) { c.Begin() }
+
+func TestARehearsalsClockIsToldOfACommit(t *testing.T) {
+	j, key := newCase(t, "INC-1")
+	dir := closed(t, j)
+	c := &workClock{testClock: newClock()}
+	c.j = must(Open(t.Context(), dir, key, c))
+	t.Cleanup(func() { c.j.Close() })
+	fill(t, c.j, 1)
+	if !slices.Equal(c.lens, []uint64{1, 2}) {
+		t.Errorf("from work's beginning to its end the journal has %v entries", c.lens)
+	}
+	if _, err := c.j.Append(t.Context(), incident.Draft{Type: incident.EntryNote, Data: make(chan int)}); err == nil || len(c.lens)%2 != 0 {
+		t.Errorf("a refused entry: %v, work %v", err, c.lens)
 	}
 }
 
