@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"net/url"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,6 +12,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbv2types "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 )
 
 // computeDeviations: EC2, Auto Scaling, load balancing, CloudFormation.
@@ -86,7 +88,7 @@ var computeDeviations = []deviation{
 	},
 	{
 		operation: "ec2:DetachVolume", moto: "answers 500 without an instance ID", aws: "asks for the instance only where a volume is attached to several",
-		page: ec2API + "API_DetachVolume.html", explains: "the clean room is not closed in moto",
+		page: ec2API + "API_DetachVolume.html", explains: "a clean room's volumes are detached by the AWS CLI before it can be closed",
 		deviates: func(l *lab) bool {
 			_, err := l.ec2.DetachVolume(l.ctx(), &ec2.DetachVolumeInput{VolumeId: &l.w.Data, Force: aws.Bool(true)})
 			return lacks(err)
@@ -123,7 +125,7 @@ var computeDeviations = []deviation{
 	{
 		operation: "ec2:CreateImage", moto: "answers 500 where tags for its snapshots are asked for", aws: "tags the snapshots that it takes",
 		page: ec2API + "API_CreateImage.html", explains: "runs without an image; where a playbook always makes one, that step fails", set: "image=false",
-		fails: []failure{{"exfiltration", "image", "CreateImage", "image=false"}, {"full-response", "image", "CreateImage", "image=false"}, {"capture", "image", "CreateImage", "image=false"}},
+		fails: []failure{{"exfiltration", "image", "CreateImage", "image=false", false}, {"full-response", "image", "CreateImage", "image=false", false}, {"capture", "image", "CreateImage", "image=false", false}},
 		deviates: func(l *lab) bool {
 			_, err := l.ec2.CreateImage(l.ctx(), &ec2.CreateImageInput{
 				InstanceId: &l.w.Suspect, Name: aws.String("probe"), NoReboot: aws.Bool(true), TagSpecifications: named(ec2types.ResourceTypeSnapshot, "probe"),
@@ -182,30 +184,61 @@ var computeDeviations = []deviation{
 	},
 	{
 		operation: "cloudformation:CreateStack", moto: "completes a stack with a type that it does not know", aws: "refuses a template whose type is not recognized",
-		page: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/troubleshooting.html", explains: "the template is held against cfn-lint instead",
+		page: "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/troubleshooting.html", explains: "the template is held against cfn-lint instead; a clean room has neither ACLs of its own nor a DNS firewall",
+		opens: []opening{{"it allows out everything to 0.0.0.0/0", 1}, {"it allows in everything from 0.0.0.0/0", 1}, {"no DNS firewall blocks it", 1}},
 		deviates: func(l *lab) bool {
 			return l.stack("probe-type", `{"Resources": {"Unknown": {"Type": "AWS::EC2::NoSuchThing", "Properties": {}}}}`) != "refused"
 		},
 	},
 	{
-		operation: "cloudformation: AWS::EC2::Subnet", moto: "can't give the zone to Fn::GetAtt: it answers 500, and the stack is being created for ever", aws: "gives AvailabilityZone",
-		page: cfnGuide + "aws-resource-ec2-subnet.html", explains: "runs without a clean room: its subnets lie in one zone", set: "cleanroom=false",
-		deviates: func(l *lab) bool {
-			return l.stack("probe-zone", `{"Resources": {
-				"First": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": "`+l.w.VPC+`", "CidrBlock": "10.20.240.0/28"}},
-				"Second": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": "`+l.w.VPC+`", "CidrBlock": "10.20.240.16/28", "AvailabilityZone": {"Fn::GetAtt": ["First", "AvailabilityZone"]}}}
-			}}`) == "refused"
-		},
-	},
-	{
 		operation: "cloudformation: AWS::EC2::VPCEndpoint", moto: "keeps a Python dictionary as the endpoint's policy", aws: "gives the endpoint the policy as JSON",
-		page: cfnGuide + "aws-resource-ec2-vpcendpoint.html", explains: "a clean room in moto could not be proven closed: an unreadable policy must not pass as narrow", set: "cleanroom=false",
+		page: cfnGuide + "aws-resource-ec2-vpcendpoint.html", explains: "a clean room is not proven closed: an unreadable policy must not pass as narrow",
+		fails:    []failure{{"full-response", "cleanroom", "its policy can't be read", "cleanroom=false", true}, {"examine", "cleanroom", "its policy can't be read", "", true}},
+		opens:    []opening{{"its policy can't be read, so that it is not proven to be narrow", 5}},
 		deviates: func(l *lab) bool { return !json.Valid([]byte(l.endpointPolicy())) },
 	},
 	{
 		operation: "cloudformation: AWS::EC2::SecurityGroup", moto: "ignores egress rules and leaves the default one, all open", aws: "replaces the default rule by those of the template",
-		page: cfnGuide + "aws-resource-ec2-securitygroup.html", explains: "a clean room in moto could not be proven closed", set: "cleanroom=false",
+		page: cfnGuide + "aws-resource-ec2-securitygroup.html", explains: "a clean room is not proven closed",
+		opens:    []opening{{"it lets out everything to 0.0.0.0/0", 2}},
 		deviates: func(l *lab) bool { return l.egressRanges() != "10.20.0.0/16" },
+	},
+	{
+		operation: "cloudformation: AWS::EC2::Instance", moto: "ignores NetworkInterfaces and launches in the default VPC", aws: "launches with the interfaces of the template",
+		page: cfnGuide + "aws-resource-ec2-instance.html", explains: "a clean room is not proven closed: its instance is elsewhere",
+		opens: []opening{{"in another network", 1}},
+		deviates: func(l *lab) bool {
+			id := l.made("probe-instance", `{"Resources": {"Instance": {"Type": "AWS::EC2::Instance", "Properties": {
+				"ImageId": "`+*l.describe().ImageId+`", "InstanceType": "t3.large", "NetworkInterfaces": [{"DeviceIndex": "0", "SubnetId": "`+l.w.Private[0]+`"}]}}}}`)
+			out, err := l.ec2.DescribeInstances(l.ctx(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+			l.must(err)
+			return aws.ToString(out.Reservations[0].Instances[0].SubnetId) != l.w.Private[0]
+		},
+	},
+	{
+		operation: "cloudformation: AWS::EC2::RouteTable", moto: "leaves it where the stack is deleted, and so the VPC too", aws: "deletes it with the stack",
+		page: cfnGuide + "aws-resource-ec2-routetable.html", explains: "a clean room's route tables are deleted by the AWS CLI before it can be closed",
+		deviates: func(l *lab) bool { return l.tablesLeft() > 0 },
+	},
+	{
+		operation: "cloudformation: AWS::IAM::Role", moto: "keeps a Python dictionary as an inline policy", aws: "gives the role the policy as JSON",
+		page: cfnGuide + "aws-resource-iam-role.html", explains: "a clean room is not proven closed: an unreadable policy must not pass as narrow",
+		opens:    []opening{{"its policy examine can't be read", 1}},
+		deviates: func(l *lab) bool { return !json.Valid([]byte(l.rolePolicy())) },
+	},
+	{
+		operation: "ec2:CreateVpcEndpoint", moto: "makes interfaces of no kind", aws: "makes interfaces of the type vpc_endpoint",
+		page: ec2API + "API_NetworkInterface.html", explains: "a clean room is not proven closed: it has interfaces of nobody's",
+		opens: []opening{{"an interface that is neither an instance's nor an endpoint's", 4}},
+		deviates: func(l *lab) bool {
+			made, err := l.ec2.CreateVpcEndpoint(l.ctx(), &ec2.CreateVpcEndpointInput{
+				VpcId: &l.w.VPC, ServiceName: aws.String("com.amazonaws." + motoRegion + ".ebs"), VpcEndpointType: ec2types.VpcEndpointTypeInterface, SubnetIds: l.w.Private[:1],
+			})
+			l.must(err)
+			out, err := l.ec2.DescribeNetworkInterfaces(l.ctx(), &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: made.VpcEndpoint.NetworkInterfaceIds})
+			l.must(err)
+			return out.NetworkInterfaces[0].InterfaceType != ec2types.NetworkInterfaceTypeVpcEndpoint
+		},
 	},
 }
 
@@ -282,6 +315,28 @@ func (l *lab) endpointPolicy() string {
 	out, err := l.ec2.DescribeVpcEndpoints(l.ctx(), &ec2.DescribeVpcEndpointsInput{VpcEndpointIds: []string{id}})
 	l.must(err)
 	return aws.ToString(out.VpcEndpoints[0].PolicyDocument)
+}
+
+// tablesLeft is how many route tables a stack that made one has left behind.
+func (l *lab) tablesLeft() int {
+	name := "probe-table"
+	id := l.made(name, `{"Resources": {"Table": {"Type": "AWS::EC2::RouteTable", "Properties": {"VpcId": "`+l.w.VPC+`"}}}}`)
+	_, err := cloudformation.NewFromConfig(l.cfg).DeleteStack(l.ctx(), &cloudformation.DeleteStackInput{StackName: &name})
+	l.must(err)
+	out, err := l.ec2.DescribeRouteTables(l.ctx(), &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{{Name: aws.String("route-table-id"), Values: []string{id}}}})
+	l.must(err)
+	return len(out.RouteTables)
+}
+
+func (l *lab) rolePolicy() string {
+	id := l.made("probe-role", `{"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": {
+		"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]},
+		"Policies": [{"PolicyName": "probe", "PolicyDocument": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}}]}}}}`)
+	out, err := iam.NewFromConfig(l.cfg).GetRolePolicy(l.ctx(), &iam.GetRolePolicyInput{RoleName: &id, PolicyName: aws.String("probe")})
+	l.must(err)
+	document, err := url.PathUnescape(*out.PolicyDocument)
+	l.must(err)
+	return document
 }
 
 func (l *lab) egressRanges() string {

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/route53resolver"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
@@ -89,6 +90,15 @@ var missingOperations = []deviation{
 		page: "https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html", explains: notCompare,
 		deviates: func(l *lab) bool {
 			_, err := ssm.NewFromConfig(l.cfg).DescribeInstanceInformation(l.ctx(), &ssm.DescribeInstanceInformationInput{})
+			return lacks(err)
+		},
+	},
+	{
+		operation: "route53resolver:ListFirewallRuleGroupAssociations", moto: notThere, aws: "lists the rule groups that a VPC's names are held to",
+		page: "https://docs.aws.amazon.com/Route53/latest/APIReference/API_route53resolver_ListFirewallRuleGroupAssociations.html", explains: "a clean room is not proven closed: what can't be read is not",
+		opens: []opening{{"its DNS firewall can't be read", 1}},
+		deviates: func(l *lab) bool {
+			_, err := route53resolver.NewFromConfig(l.cfg).ListFirewallRuleGroupAssociations(l.ctx(), &route53resolver.ListFirewallRuleGroupAssociationsInput{VpcId: &l.w.VPC})
 			return lacks(err)
 		},
 	},

@@ -25,12 +25,23 @@ type deviation struct {
 	set string
 	// fails are the steps that fail for it, where no input keeps them away.
 	fails []failure
+	// opens are the ways out that the proof finds in a clean room for it.
+	opens []opening
 	// deviates calls moto and reports whether it still does as the row says.
 	deviates func(l *lab) bool
 }
 
 // failure is a step's, in runs of a playbook without the input unless.
-type failure struct{ playbook, step, says, unless string }
+type failure struct {
+	playbook, step, says, unless string
+	unproven                     bool // all of it is done, but what it has done is not what it should be
+}
+
+// opening is what the proof says of so many ways out.
+type opening struct {
+	says string
+	ways int
+}
 
 var deviations = slices.Concat(missingOperations, computeDeviations, storageDeviations)
 
@@ -46,13 +57,13 @@ func settings(inputs ...string) []string {
 	return sets
 }
 
-// explainedFailures are the steps that must fail in moto, with what they then say.
-func explainedFailures(playbook string, sets []string) map[string]string {
-	steps := make(map[string]string)
+// explainedFailures are the steps that must fail in moto, and how.
+func explainedFailures(playbook string, sets []string) map[string]failure {
+	steps := make(map[string]failure)
 	for _, d := range deviations {
 		for _, f := range d.fails {
 			if f.playbook == playbook && !slices.Contains(sets, f.unless) {
-				steps[f.step] = f.says
+				steps[f.step] = f
 			}
 		}
 	}

@@ -163,12 +163,14 @@ func (r *responder) stored(s summary) {
 
 func TestFullResponseContainsAndCaptures(t *testing.T) {
 	r := newResponder(t)
-	s := r.respond("full-response", settings("lock_mode", "export", "image", "network_strategy", "reachability_analyzer", "cleanroom")...)
+	s := r.respond("full-response", settings("lock_mode", "export", "image", "network_strategy", "reachability_analyzer")...)
 	r.cutOff()
 	r.snapshotted()
 	if s.ContainedAfter == nil {
 		t.Error("the summary does not say when it was contained")
 	}
+	r.expect("the clean room's stack", []string{"CREATE_COMPLETE"}, "Stacks[?starts_with(StackName, 'cordon-')].StackStatus", "cloudformation", "describe-stacks")
+	r.expect("the volumes made from the snapshots", 2, "length(Volumes)", "ec2", "describe-volumes", "--filters", "Name=tag:cordon:case,Values="+testCase)
 }
 
 func TestExfiltrationContainsFirst(t *testing.T) {
@@ -182,7 +184,7 @@ func TestExfiltrationContainsFirst(t *testing.T) {
 // snapshot, group or policy, and the same end.
 func TestARunKilledOverTheWireIsResumed(t *testing.T) {
 	r := newResponder(t)
-	sets := settings("lock_mode", "export", "image", "network_strategy", "reachability_analyzer", "cleanroom")
+	sets := append(settings("lock_mode", "export", "image", "network_strategy", "reachability_analyzer"), "cleanroom=false")
 	args := []string{"run", "full-response", "--case", testCase, "--instance", r.w.Suspect}
 	for _, s := range sets {
 		args = append(args, "--set", s)
