@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/route53profiles"
 	"github.com/aws/aws-sdk-go-v2/service/route53resolver"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
@@ -99,6 +100,33 @@ var missingOperations = []deviation{
 		opens: []opening{{"its DNS firewall can't be read", 1}},
 		deviates: func(l *lab) bool {
 			_, err := route53resolver.NewFromConfig(l.cfg).ListFirewallRuleGroupAssociations(l.ctx(), &route53resolver.ListFirewallRuleGroupAssociationsInput{VpcId: &l.w.VPC})
+			return lacks(err)
+		},
+	},
+	{
+		operation: "route53profiles:ListProfileAssociations", moto: notThere, aws: "lists the profiles that VPCs are associated with",
+		page: "https://docs.aws.amazon.com/Route53/latest/APIReference/API_route53profiles_ListProfileAssociations.html", explains: "a clean room is not proven closed: what can't be read is not",
+		opens: []opening{{"its Route 53 Profiles can't be read", 1}},
+		deviates: func(l *lab) bool {
+			_, err := route53profiles.NewFromConfig(l.cfg).ListProfileAssociations(l.ctx(), &route53profiles.ListProfileAssociationsInput{})
+			return lacks(err)
+		},
+	},
+	{
+		operation: "ec2:DescribeLocalGatewayRouteTableVpcAssociations", moto: notThere, aws: "lists the VPCs that local gateways' route tables are associated with",
+		page: ec2API + "API_DescribeLocalGatewayRouteTableVpcAssociations.html", explains: "a clean room is not proven closed: what can't be read is not",
+		opens: []opening{{"its associations with local gateways can't be read", 1}},
+		deviates: func(l *lab) bool {
+			_, err := l.ec2.DescribeLocalGatewayRouteTableVpcAssociations(l.ctx(), &ec2.DescribeLocalGatewayRouteTableVpcAssociationsInput{})
+			return lacks(err)
+		},
+	},
+	{
+		operation: "ec2:DescribeInstanceConnectEndpoints", moto: notThere, aws: "lists the endpoints by which instances are reached from outside",
+		page: ec2API + "API_DescribeInstanceConnectEndpoints.html", explains: "a clean room is not proven closed: what can't be read is not",
+		opens: []opening{{"its instance connect endpoints can't be read", 1}},
+		deviates: func(l *lab) bool {
+			_, err := l.ec2.DescribeInstanceConnectEndpoints(l.ctx(), &ec2.DescribeInstanceConnectEndpointsInput{})
 			return lacks(err)
 		},
 	},
