@@ -3,6 +3,7 @@ package tui_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -23,10 +24,30 @@ import (
 )
 
 // The tests here work with real processes: this test binary is cordon, too.
-const asCommand = "CORDON_TEST_AS_COMMAND"
+const (
+	asCommand = "CORDON_TEST_AS_COMMAND"
+	presence  = "CORDON_TEST_PRESENCE" // a file that each process holds a lock on as long as it lives
+)
+
+// present locks the file until the process ends.
+func present(name string, how int) error {
+	f, err := syscall.Open(name, syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", name, err)
+	}
+	for {
+		if err = syscall.Flock(f, how); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
+		if err := present(os.Getenv(presence), syscall.LOCK_SH); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		os.Exit(cli.Execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -54,8 +75,19 @@ func newAccount(t *testing.T) account {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(t.TempDir(), "a")
-	a := account{Cordon: &tui.Cordon{Program: program, Home: filepath.Join(dir, "home"), Env: append(os.Environ(), asCommand+"=1", "XDG_CONFIG_HOME="+t.TempDir())}}
+	dir, here := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "presence")
+	t.Cleanup(func() { // before the directory goes: a run outlives the screen that showed its end
+		if t.Failed() {
+			return // it may wait for an answer for ever
+		}
+		if err := present(here, syscall.LOCK_EX); err != nil {
+			t.Error(err)
+		}
+	})
+	a := account{Cordon: &tui.Cordon{
+		Program: program, Home: filepath.Join(dir, "home"),
+		Env: append(os.Environ(), asCommand+"=1", presence+"="+here, "XDG_CONFIG_HOME="+t.TempDir()),
+	}}
 	var alert struct {
 		Instance string `json:"instance"`
 	}
