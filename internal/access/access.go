@@ -46,6 +46,9 @@ type Access struct {
 	configs map[place]aws.Config
 	callers map[string]bool // accounts whose credentials were checked
 
+	watching sync.Mutex
+	watch    func(incident.Progress)
+
 	counting sync.Mutex
 	reads    map[incident.StepRef]map[string]int
 }
@@ -108,7 +111,7 @@ func (a *Access) config(ctx context.Context, account, region string) (aws.Config
 	backoff := retry.NewStandard(standard)
 	cfg.Retryer = func() aws.Retryer { return immediate{backoff} }
 	rec := &recorder{access: a, account: account}
-	pace := &pacer{limits: a.limits, clock: a.opts.Clock, backoff: backoff}
+	pace := &pacer{access: a, limits: a.limits, clock: a.opts.Clock, backoff: backoff}
 	cfg.APIOptions = append(cfg.APIOptions,
 		awsmiddleware.AddUserAgentKeyValue("cordon", a.opts.Version),
 		func(s *middleware.Stack) error {

@@ -31,10 +31,16 @@ func Explain(err error) error {
 
 func hintFor(err error) string {
 	var api smithy.APIError
+	hint := ""
 	if errors.As(err, &api) {
-		return hintForCode(err, api)
+		hint = hintForCode(err, api)
+	} else {
+		hint = hintForClient(err)
 	}
-	return hintForClient(err)
+	if hint == "" && isUnreached(err) {
+		return "AWS has a fault of its own (health.aws.amazon.com): wait, then repeat the command; a run goes on with cordon resume"
+	}
+	return hint
 }
 
 // denied finds the permission in AWS's message: "… is not authorized to perform: ec2:CreateSnapshots on …".
@@ -98,7 +104,7 @@ func hintForClient(err error) string {
 	var address *net.OpError
 	var request *url.Error
 	if errors.As(err, &address) || errors.As(err, &request) {
-		return "AWS can't be reached: check this machine's network and proxy, --region and --endpoint-url"
+		return "AWS can't be reached: check this machine's network and proxy, --region and --endpoint-url; a run goes on with cordon resume"
 	}
 	return ""
 }

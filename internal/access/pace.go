@@ -39,6 +39,8 @@ type attempts struct {
 	paced  bool // the first attempt has waited for the API's rate already
 	made   int
 	last   error // of the attempt before
+
+	unreached *incident.Progress // what was said of it last; nil: nothing
 }
 
 type attemptsKey struct{}
@@ -49,6 +51,7 @@ func withAttempts(ctx context.Context, a *attempts) context.Context {
 
 // pacer stands right after the SDK's Retry, around each attempt.
 type pacer struct {
+	access  *Access
 	limits  *limits
 	clock   incident.Clock
 	backoff *retry.Standard
@@ -82,8 +85,10 @@ func (p *pacer) HandleFinalize(ctx context.Context, in middleware.FinalizeInput,
 			return out, meta, &abandonedError{operation: operation, attempts: n - 1, why: err, last: call.last}
 		}
 	}
+	sent := p.clock.Now()
 	out, meta, err = next.HandleFinalize(ctx, in)
 	call.last = err
+	p.access.attempted(ctx, call, sent, err)
 	p.limits.answered(call.turn, isThrottle(err))
 	return out, meta, err
 }

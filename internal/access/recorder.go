@@ -49,7 +49,9 @@ func (r *recorder) HandleInitialize(ctx context.Context, in middleware.Initializ
 	send := func(input any, paced bool) (middleware.InitializeOutput, middleware.Metadata, error) {
 		r.access.countRead(incident.StepFrom(ctx), service+":"+operation)
 		in.Parameters = input
-		reading := withAttempts(ctx, &attempts{caller: ctx, turn: turn, paced: paced})
+		made := &attempts{caller: ctx, turn: turn, paced: paced}
+		defer func() { r.access.reached(made) }()
+		reading := withAttempts(ctx, made)
 		if r.access.opts.Verbose && r.access.opts.Journal != nil {
 			return r.journaled(ctx, reading, service, operation, in, next)
 		}
@@ -81,7 +83,9 @@ func (r *recorder) change(ctx context.Context, service, operation string, in mid
 	}
 	sending, release := r.outlive(ctx)
 	defer release()
-	return r.journaled(ctx, withAttempts(sending, &attempts{caller: ctx, turn: turn, paced: true}), service, operation, in, next)
+	made := &attempts{caller: ctx, turn: turn, paced: true}
+	defer func() { r.access.reached(made) }()
+	return r.journaled(ctx, withAttempts(sending, made), service, operation, in, next)
 }
 
 // turn is what the call waits for before it is sent.

@@ -33,6 +33,8 @@ type reaper struct {
 	after  int      // moments to live; negative: for ever
 	seen   []string // the moments it lived through
 	moment string   // of death
+
+	trouble *trouble // nil: none
 }
 
 // pass is one moment.
@@ -68,6 +70,7 @@ func (m mortalJournal) Append(ctx context.Context, d incident.Draft) (incident.E
 	}
 	e, err := m.Journal.Append(ctx, d)
 	if err == nil {
+		m.reaper.trouble.journaled(d)
 		err = m.reaper.pass(fmt.Sprintf("after the entry %s of step %q", d.Type, d.Step))
 	}
 	return e, err
@@ -86,6 +89,9 @@ func (r *reaper) attach(cfg aws.Config) aws.Config {
 						return middleware.FinalizeOutput{}, middleware.Metadata{}, errCrash
 					}
 					return next.HandleFinalize(ctx, in)
+				}
+				if err := r.trouble.call(incident.StepFrom(ctx).Step); err != nil {
+					return middleware.FinalizeOutput{}, middleware.Metadata{}, err
 				}
 				name = fmt.Sprintf("call %s of step %q", name, incident.StepFrom(ctx).Step)
 				if err := r.pass("before the " + name); err != nil {
@@ -178,6 +184,7 @@ func (o *world) live(r *reaper, playbook string, set ...string) error {
 			return process.anchor(ctx, held, e.access, "r1")
 		},
 	}
+	defer r.trouble.meet(runner)()
 	return o.work(ctx, &process, runner, rec, e, playbook, set)
 }
 

@@ -90,6 +90,20 @@ func (d *display) show(e incident.Entry) {
 	}
 }
 
+// unreached says once of each call that AWS does not answer it. That it did, its step says. Held: mu.
+func (d *display) unreached(p incident.Progress) {
+	if u := p.Unreached; u.Attempts == 1 && !u.Over {
+		fmt.Fprintf(d.g.err, "%s  AWS can't be reached: %s%s is tried again: %s\n", u.Since.Format("15:04:05"), p.What, forStep(p.Step), u.Error)
+	}
+}
+
+func forStep(step string) string {
+	if step == "" {
+		return ""
+	}
+	return " for " + step
+}
+
 // manyText is what is shown of a run on many targets: what goes wrong or asks,
 // and every twentieth part of the rest.
 func (d *display) manyText(e incident.Entry, text string) string {
@@ -118,11 +132,15 @@ func instanceOf(e incident.Entry) string { return e.Target[strings.LastIndex(e.T
 
 // progress shows long work: every tenth of it.
 func (d *display) progress(p incident.Progress) {
-	if d.g.quiet || d.g.output == "json" || p.Total == 0 {
+	if d.g.quiet || d.g.output == "json" || p.Total == 0 && p.Unreached == nil {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if p.Unreached != nil {
+		d.unreached(p)
+		return
+	}
 	key := p.Step + "\x00" + p.Target + "\x00" + p.What
 	if _, ok := d.began[key]; !ok {
 		d.began[key] = begun{d.clock.Now(), p.Done}

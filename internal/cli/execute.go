@@ -52,13 +52,14 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 
 	runner := &incident.Runner{
 		Journal: x.w.appender(x.j), Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: x.parallel,
-		Approved: x.approved, Ask: desk.ask, Reads: x.engine.access.Reads,
+		Approved: x.approved, Ask: desk.ask, Reads: x.engine.access.Reads, Explain: access.Explain,
 		Anchor: func(ctx context.Context) error { return x.w.anchor(ctx, x.j, x.engine.access, x.run) },
 		Progress: func(p incident.Progress) {
 			x.j.Publish(p)
 			shown.progress(p)
 		},
 	}
+	x.engine.access.Watch(runner.Progress)
 	aside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	var serveErr error

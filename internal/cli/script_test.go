@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "suspect": suspect, "unchanged": unchanged, "flip": flip, "damage": damage, "entries": entries, "vandal": vandal, "trespass": trespass, "pass": pass,
+			"exits": exits, "suspect": suspect, "unchanged": unchanged, "flip": flip, "damage": damage, "entries": entries, "vandal": vandal, "trespass": trespass, "pass": pass, "fault": fault,
 			"subst": subst,
 		},
 	})

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +50,18 @@ func vandal(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	ts.Fatalf("case %s has no item of kind %s", args[1], args[2])
+}
+
+// fault OPERATION CODE COUNT has the rehearsal refuse the operation's next calls.
+func fault(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: fault OPERATION CODE COUNT")
+	}
+	count, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	account, err := rehearsal.Open(ts.Getenv("CORDON_REHEARSAL"))
+	ts.Check(err)
+	ts.Check(account.Inject(rehearsal.Fault{Operation: args[0], Kind: "error", Code: args[1], Count: count}))
 }
 
 func harm(account *rehearsal.Account, how, bucket, key, version string) error {

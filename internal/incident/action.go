@@ -259,6 +259,16 @@ type Progress struct {
 	Done   int64  `json:"done"`
 	Total  int64  `json:"total"` // 0: not known
 	Unit   string `json:"unit"`
+	// Unreached tells of the call What, which is being tried again; the other fields of the work are zero then.
+	Unreached *Unreached `json:"unreached,omitempty"`
+}
+
+// Unreached: AWS does not answer a call, or answers that it can't.
+type Unreached struct {
+	Since    time.Time `json:"since"`    // of the first attempt without an answer
+	Attempts int       `json:"attempts"` // so far
+	Error    string    `json:"error,omitempty"`
+	Over     bool      `json:"over,omitempty"` // it was answered, or given up
 }
 
 // NotVerifiedError: the effect of a step could not be observed.

@@ -32,7 +32,9 @@ type Runner struct {
 	// several steps at once. May be nil.
 	Progress func(Progress)
 	// Reads returns the reads made for a step since it was last called. May be nil.
-	Reads       func(run, step, target string) map[string]int
+	Reads func(run, step, target string) map[string]int
+	// Explain adds a hint to the error of a step that has none. May be nil.
+	Explain     func(error) error
 	MaxParallel int    // steps at work at once; 0: 8 for each target, at most 128. Steps that wait for an approval don't count
 	Actor       string // user@host, of the entries; empty: the journal's own
 

@@ -41,6 +41,9 @@ func (e *execution) step(step StepPlan, rank int, late bool) {
 	case err == nil:
 		e.settle(step, outcome)
 	case e.ctx.Err() == nil:
+		if e.Explain != nil {
+			err = e.Explain(err)
+		}
 		outcome.State, outcome.Error = Failed, err.Error()
 		_, outcome.Unverified = errors.AsType[*NotVerifiedError](err)
 		if hint := new(HintError); errors.As(err, &hint) {

@@ -26,6 +26,14 @@ type CaseView struct {
 
 	calls    map[stepRef][]int // places in Entries of a step's calls
 	progress map[stepRef][]*pace
+
+	unreached map[unreachedCall]incident.Unreached // calls that AWS does not answer now
+}
+
+// unreachedCall names such a call: of several alike of a step the last word counts.
+type unreachedCall struct {
+	stepRef
+	what string
 }
 
 // stepRef names a step of a run as entries do.
@@ -44,6 +52,7 @@ func NewCaseView() *CaseView {
 	return &CaseView{
 		State: incident.NewState(), Custody: evidence.NewCustody(),
 		calls: make(map[stepRef][]int), progress: make(map[stepRef][]*pace),
+		unreached: make(map[unreachedCall]incident.Unreached),
 	}
 }
 
@@ -147,6 +156,7 @@ func (v *CaseView) feed(m feedMsg, now time.Time) {
 		v.State.Abandon()
 		v.abandoned = true
 		clear(v.progress)
+		clear(v.unreached)
 	case v.abandoned:
 		v.takeUp()
 	}
@@ -163,6 +173,14 @@ func (v *CaseView) takeUp() {
 
 func (v *CaseView) addProgress(p incident.Progress, now time.Time) {
 	ref := stepRef{p.Run, p.Step, p.Target}
+	if u := p.Unreached; u != nil {
+		if u.Over {
+			delete(v.unreached, unreachedCall{ref, p.What})
+		} else {
+			v.unreached[unreachedCall{ref, p.What}] = *u
+		}
+		return
+	}
 	for _, known := range v.progress[ref] {
 		if known.What == p.What {
 			if p.Done < known.Done {
@@ -173,6 +191,16 @@ func (v *CaseView) addProgress(p incident.Progress, now time.Time) {
 		}
 	}
 	v.progress[ref] = append(v.progress[ref], &pace{Progress: p, first: p, since: now, last: now})
+}
+
+// longestUnreached is the call that AWS has not answered for the longest, and how many others there are.
+func (v *CaseView) longestUnreached() (call unreachedCall, u incident.Unreached, others int) {
+	for c, known := range v.unreached {
+		if u.Since.IsZero() || known.Since.Before(u.Since) || known.Since.Equal(u.Since) && c.what < call.what {
+			call, u = c, known
+		}
+	}
+	return call, u, len(v.unreached) - 1
 }
 
 // Now is the moment that a screen shows: this machine's time, never before the

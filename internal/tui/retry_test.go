@@ -72,3 +72,24 @@ func TestAStepOfARunThatIsNotLiveIsLeftToItsResume(t *testing.T) {
 		t.Errorf("got:\n%s", got)
 	}
 }
+
+func TestARunFromWhichAWSCantBeReachedSaysSinceWhen(t *testing.T) {
+	entries := until(fixture(t), func(e incident.Entry) bool { return e.Type == incident.EntryStepOutcome && e.Step == "network" })
+	last := entries[len(entries)-1]
+	progress := func(what string, u incident.Unreached) incident.Progress {
+		return incident.Progress{Run: last.Run, Step: "network", Target: last.Target, What: what, Unreached: &u}
+	}
+	const since, later = "ec2:CreateNetworkAclEntry in eu-central-1", "ec2:DescribeNetworkAcls in eu-central-1"
+	gone := incident.Unreached{Since: last.Time, Attempts: 3, Error: "dial tcp 198.51.100.7:443: connect: connection refused"}
+	afterwards := gone
+	afterwards.Since, afterwards.Attempts = last.Time.Add(time.Second), 1
+
+	d, run := runDesk(t, feedMsg{entries: entries, live: true, progress: []incident.Progress{progress(later, afterwards), progress(since, gone)}})
+	run.step = "network"
+	d.golden(t, "run-unreached")
+	gone.Over, afterwards.Over = true, true
+	run.Update(feedMsg{live: true, progress: []incident.Progress{progress(since, gone), progress(later, afterwards)}})
+	if got := d.at(120, 40); strings.Contains(got, "can't be reached") {
+		t.Errorf("once it was answered:\n%s", got)
+	}
+}

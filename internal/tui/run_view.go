@@ -71,10 +71,26 @@ func (r *Run) banners(width int) []string {
 		warn(fmt.Sprintf("%s: %s on %s; a approves, x rejects",
 			count(len(waiting), "step waits", "steps wait"), waiting[0].ID, waiting[0].Target.Instance))
 	}
+	if call, u, others := r.view.longestUnreached(); !u.Since.IsZero() {
+		alarm("AWS can't be reached since " + u.Since.UTC().Format("15:04:05") + ": " + count(u.Attempts, "try", "tries") + " so far, and it goes on")
+		warn(callText(call, others) + ": " + u.Error)
+	}
 	if late := r.behind(); late > time.Minute && !r.view.State.Case.Rehearsal {
 		warn("this machine's clock is " + tookText(late) + " behind the journal's last entry: it was set back")
 	}
 	return lines
+}
+
+// callText names a call that AWS does not answer.
+func callText(call unreachedCall, others int) string {
+	text := call.what
+	if call.step != "" {
+		text += " for " + call.step
+	}
+	if others > 0 {
+		text += fmt.Sprintf(" and %d more", others)
+	}
+	return text
 }
 
 // abandoned says that nobody carries the run out any more.
