@@ -34,7 +34,9 @@ type Closure struct {
 	Retain []string
 }
 
-// Close takes what the room leaves behind into custody, and then the room down: the volumes made for it, and
+const undone = "nothing of the room is deleted yet; the same command goes on, --without-findings closes the room and leaves them where they are"
+
+// Close ends the room's sessions, takes what the room leaves behind into custody, and then the room down: the volumes made for it, and
 // its stack. The evidence stays, and so do the log groups. It can be called again after a crash or a
 // deletion that failed: what is taken, or gone, already is passed over. It records that the room is closing
 // before it changes anything, and that it is closed when AWS shows that all is gone. It returns the IDs of the items
@@ -61,10 +63,13 @@ func (c Closure) Close(ctx context.Context, room incident.CleanRoom) ([]string, 
 	if err := c.Record(ctx, incident.EntryCleanRoom, room); err != nil {
 		return nil, err
 	}
+	if err := c.endSessions(ctx, room, made["AWS::EC2::Instance"]); err != nil {
+		return nil, incident.WithHint(err, undone)
+	}
 	var taken []string
 	if c.Store != nil {
 		if taken, err = c.takeFindings(ctx, room, made["AWS::Logs::LogGroup"]); err != nil {
-			return taken, incident.WithHint(err, "nothing of the room is deleted yet; the same command goes on, --without-findings closes the room and leaves them where they are")
+			return taken, incident.WithHint(err, undone)
 		}
 	}
 	token := tagOf(st, tagToken) // empty where the stack is gone

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"github.com/cordon-ir/cordon/cleanroom"
 	"github.com/cordon-ir/cordon/internal/evidence"
@@ -100,6 +102,40 @@ func TestFindingsAndLogsAreInCustodyBeforeTheRoomIsDeleted(t *testing.T) {
 			if !f.Warning {
 				t.Errorf("%s: %+v", it.ID, f)
 			}
+		}
+	}
+}
+
+// An examiner is still at work: the session is ended, and its log, which comes later, is taken.
+func TestSessionsAreEndedAndTheirLogsTakenBeforeTheRoomIsDeleted(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		b := newBench(t)
+		b.open(false)
+		client := ssm.NewFromConfig(b.cfg())
+		door, err := cleanroom.DoorOf(t.Context(), b.cfg(), b.room())
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := client.StartSession(t.Context(), &ssm.StartSessionInput{Target: &door.Instances[0], DocumentName: &door.Document})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dies { // an earlier try ended it and got no further
+			if _, err := client.TerminateSession(t.Context(), &ssm.TerminateSessionInput{SessionId: session.SessionId}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := b.closure()
+		c.Store = b.store()
+		if _, err := c.Close(t.Context(), b.room()); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(b.held().Items, func(it evidence.Item) bool { return strings.Contains(it.Source, *session.SessionId) }) {
+			t.Errorf("dies %t: the session's log is not in custody", dies)
+		}
+		active, err := client.DescribeSessions(t.Context(), &ssm.DescribeSessionsInput{State: ssmtypes.SessionStateActive})
+		if err != nil || len(active.Sessions) > 0 {
+			t.Errorf("dies %t: %v, %v", dies, active, err)
 		}
 	}
 }

@@ -16,7 +16,7 @@ func permissions() []string {
 		"vpc-lattice:ListServiceNetworkVpcAssociations", "route53profiles:ListProfileAssociations",
 		"iam:ListRolePolicies", "iam:ListAttachedRolePolicies",
 		// What the room leaves behind, when it is closed.
-		"logs:FilterLogEvents",
+		"logs:FilterLogEvents", "ssm:DescribeSessions", "ssm:TerminateSession",
 		// Which key the evidence bucket has; the tools in it; the image that a snapshot is restored from, and with what.
 		"s3:GetEncryptionConfiguration", "kms:DescribeKey", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions",
 		"ebs:StartSnapshot", "ebs:PutSnapshotBlock", "ebs:CompleteSnapshot", "ec2:DeleteSnapshot",

@@ -26,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"golang.org/x/sync/errgroup"
 
 	simulated "github.com/cordon-ir/cordon/internal/rehearsal"
@@ -118,6 +119,9 @@ func (r *rehearsal) run(dir string) error {
 			return err
 		}
 	}
+	if err := enterRooms(dir); err != nil {
+		return err
+	}
 	for _, command := range [][]string{{"evidence", "list"}, {"cleanroom", "status"}, {"release"}, {"cleanroom", "close"}} {
 		if _, err := cordon(dir, append(command, inCase(dir)...)...); err != nil {
 			return err
@@ -133,6 +137,29 @@ func (r *rehearsal) run(dir string) error {
 	}
 	r.export, err = cordon(dir, append([]string{"journal", "export"}, inCase(dir)...)...)
 	return err
+}
+
+// enterRooms starts a session on each examination instance: closing the room ends it.
+func enterRooms(dir string) error {
+	account, err := simulated.Open(dir)
+	if err != nil {
+		return err
+	}
+	ctx, cfg := context.Background(), account.Config(account.Alert().Region)
+	out, err := ec2.NewFromConfig(cfg).DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{
+		{Name: aws.String("tag-key"), Values: []string{"aws:cloudformation:stack-id"}}, {Name: aws.String("instance-state-name"), Values: []string{"running"}},
+	}})
+	if err != nil {
+		return err
+	}
+	for _, r := range out.Reservations {
+		for _, i := range r.Instances {
+			if _, err := ssm.NewFromConfig(cfg).StartSession(ctx, &ssm.StartSessionInput{Target: i.InstanceId}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func inCase(dir string) []string {

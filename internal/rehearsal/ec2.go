@@ -110,6 +110,7 @@ func (s *ec2State) tick(w *world) bool {
 	changed = s.tickSnapshots(w.Now) || changed
 	changed = s.tickImages() || changed
 	changed = w.tickStoreTasks() || changed
+	changed = w.tickSessions() || changed
 	changed = s.tickGateways(w.Now) || changed
 	return s.tickProfiles(w.Now) || changed
 }

@@ -15,6 +15,7 @@ import (
 type ssmState struct {
 	Commands  []*runCommand        `json:"commands,omitempty"` // oldest first
 	Documents map[string]*document `json:"documents,omitempty"`
+	Sessions  []*shellSession      `json:"sessions,omitempty"` // oldest first
 }
 
 func (ops operations) ssm() {
@@ -29,6 +30,9 @@ func (ops operations) ssm() {
 	on(ops, ssmDescribeDocument)
 	on(ops, ssmGetDocument)
 	on(ops, ssmDeleteDocument)
+	on(ops, ssmStartSession)
+	on(ops, ssmDescribeSessions)
+	on(ops, ssmTerminateSession)
 }
 
 var publicImage = regexp.MustCompile(`^/aws/service/ami-amazon-linux-latest/al2023-ami(-minimal)?-kernel-(default|6\.1)-(x86_64|arm64)$`)
