@@ -133,6 +133,7 @@ func (f *follower) attached(ctx context.Context, from *uint64) bool {
 		switch {
 		case errors.Is(err, journal.ErrHolderGone):
 			gone = true
+		case errors.Is(err, journal.ErrNotLive): // it has ended since it answered
 		case err != nil:
 			f.give(func(m *feedMsg) { m.err = err })
 		case event.Entry != nil:

@@ -3,12 +3,12 @@ package tui_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -24,28 +24,12 @@ import (
 )
 
 // The tests here work with real processes: this test binary is cordon, too.
-const (
-	asCommand = "CORDON_TEST_AS_COMMAND"
-	presence  = "CORDON_TEST_PRESENCE" // a file that each process holds a lock on as long as it lives
-)
-
-// present locks the file until the process ends.
-func present(name string, how int) error {
-	f, err := syscall.Open(name, syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening %s: %w", name, err)
-	}
-	for {
-		if err = syscall.Flock(f, how); !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
-}
+const asCommand = "CORDON_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
-		if err := present(os.Getenv(presence), syscall.LOCK_SH); err != nil {
-			fmt.Fprintln(os.Stderr, "error:", err)
+		if err := onLeash(os.Getenv(leashFile)); err != nil {
+			fmt.Fprintln(os.Stderr, "the leash of a test's command:", err)
 			os.Exit(1)
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -75,19 +59,9 @@ func newAccount(t *testing.T) account {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, here := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "presence")
-	t.Cleanup(func() { // before the directory goes: a run outlives the screen that showed its end
-		if t.Failed() {
-			return // it may wait for an answer for ever
-		}
-		if err := present(here, syscall.LOCK_EX); err != nil {
-			t.Error(err)
-		}
-	})
-	a := account{Cordon: &tui.Cordon{
-		Program: program, Home: filepath.Join(dir, "home"),
-		Env: append(os.Environ(), asCommand+"=1", presence+"="+here, "XDG_CONFIG_HOME="+t.TempDir()),
-	}}
+	dir := filepath.Join(t.TempDir(), "a")
+	a := account{Cordon: &tui.Cordon{Program: program, Home: filepath.Join(dir, "home"), Env: append(os.Environ(), asCommand+"=1", leashFile+"="+newLeash(t),
+		"XDG_CONFIG_HOME="+t.TempDir(), "CORDON_HOME=", "CORDON_CONFIG=", "CORDON_REHEARSAL=")}}
 	var alert struct {
 		Instance string `json:"instance"`
 	}
@@ -113,7 +87,6 @@ func (a account) run(t *testing.T) *tui.Child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = syscall.Kill(child.PID, syscall.SIGKILL) }) // where the test failed
 	return child
 }
 
@@ -125,13 +98,17 @@ type person struct {
 	msgs chan tea.Msg
 	by   *atomic.Int64
 	stop context.CancelFunc
+	work sync.WaitGroup // what the App has begun
 }
 
 func (a account) sits(t *testing.T, screens func(*tui.Env) []tui.Screen) *person {
 	t.Helper()
 	p := &person{t: t, msgs: make(chan tea.Msg), by: new(atomic.Int64)}
 	p.ctx, p.stop = context.WithCancel(t.Context())
-	t.Cleanup(p.stop)
+	t.Cleanup(func() {
+		p.stop()
+		p.work.Wait() // its commands write into the test's directories
+	})
 	env := &tui.Env{Cordon: a.Cordon, Theme: tui.NewTheme(true, true), Clock: laterClock{by: p.by}, Rehearsal: true}
 	p.app = tui.NewApp(p.ctx, env, screens(env)...)
 	p.start(p.app.Init())
@@ -143,7 +120,7 @@ func (p *person) start(cmd tea.Cmd) {
 	if cmd == nil {
 		return
 	}
-	go func() {
+	p.work.Go(func() {
 		switch m := cmd().(type) {
 		case nil:
 		case tea.BatchMsg:
@@ -156,7 +133,7 @@ func (p *person) start(cmd tea.Cmd) {
 			case <-p.ctx.Done():
 			}
 		}
-	}()
+	})
 }
 
 func (p *person) update(m tea.Msg) {
@@ -166,10 +143,11 @@ func (p *person) update(m tea.Msg) {
 
 func (p *person) screen() string { return ansi.Strip(p.app.View().Content) }
 
-// sees waits until the screen shows something.
+// sees waits until the screen shows something. What it waits for can be a whole run
+// of several processes: the limit only says where a test hangs.
 func (p *person) sees(want string) {
 	p.t.Helper()
-	patience, cancel := clock.Wall{}.WithTimeout(p.ctx, time.Minute)
+	patience, cancel := clock.Wall{}.WithTimeout(p.ctx, 5*time.Minute)
 	defer cancel()
 	for !strings.Contains(p.screen(), want) {
 		select {
