@@ -114,6 +114,7 @@ func (a *Access) config(ctx context.Context, account, region string) (aws.Config
 	pace := &pacer{access: a, limits: a.limits, clock: a.opts.Clock, backoff: backoff}
 	cfg.APIOptions = append(cfg.APIOptions,
 		awsmiddleware.AddUserAgentKeyValue("cordon", a.opts.Version),
+		PlainBodies,
 		func(s *middleware.Stack) error {
 			// The SDK presigns some requests (CopySnapshot) to put the URL into the one that it sends: only that is a call.
 			if _, presigned := s.Initialize.Get("AsIsPresigningMiddleware"); presigned {

@@ -28,6 +28,26 @@ type approvalDesk struct {
 	open map[string]chan incident.Approval // by the step's key
 }
 
+// askingJournal is the journal of a runner that asks at the desk. Whoever reads there that a
+// step waits can answer at once, though the runner has not come to ask yet.
+type askingJournal struct {
+	incident.Appender
+	desk *approvalDesk
+}
+
+func (a askingJournal) Append(ctx context.Context, d incident.Draft) (incident.Entry, error) {
+	if d.Type != incident.EntryStepWaiting || !a.desk.attended() {
+		return a.Appender.Append(ctx, d)
+	}
+	key := d.Step + "@" + d.Target
+	a.desk.question(key)
+	e, err := a.Appender.Append(ctx, d)
+	if err != nil {
+		a.desk.settled(key)
+	}
+	return e, err
+}
+
 func newApprovalDesk(g *globals, waits bool) *approvalDesk {
 	return &approvalDesk{g: g, waits: waits, open: make(map[string]chan incident.Approval)}
 }
@@ -35,19 +55,12 @@ func newApprovalDesk(g *globals, waits bool) *approvalDesk {
 // ask waits for an answer to the step's question. Where nobody is there to
 // give one the answer is no: automation must not hang.
 func (d *approvalDesk) ask(ctx context.Context, q incident.Question) (incident.Approval, error) {
-	if !d.waits && !d.g.isTerminal() {
+	if !d.attended() {
 		return incident.Approval{By: journal.Self(), How: "no terminal", Reason: "nobody is there to answer: resume with --yes or --wait-for-approval"}, nil
 	}
 	key := q.Step.Key().String()
-	answers := make(chan incident.Approval, 1)
-	d.mu.Lock()
-	d.open[key] = answers
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.open, key)
-	}()
+	answers := d.question(key)
+	defer d.settled(key)
 	if !d.g.isTerminal() {
 		select {
 		case a := <-answers:
@@ -57,6 +70,26 @@ func (d *approvalDesk) ask(ctx context.Context, q incident.Question) (incident.A
 		}
 	}
 	return d.askHere(ctx, q, answers)
+}
+
+// attended tells whether anybody can answer.
+func (d *approvalDesk) attended() bool { return d.waits || d.g.isTerminal() }
+
+// question is where the step's answer comes; it is open from the first call on.
+func (d *approvalDesk) question(key string) chan incident.Approval {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[key] == nil {
+		d.open[key] = make(chan incident.Approval, 1)
+	}
+	return d.open[key]
+}
+
+// settled: no answer is taken any more.
+func (d *approvalDesk) settled(key string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.open, key)
 }
 
 // askHere also asks at the terminal; an answer from elsewhere ends the prompt.

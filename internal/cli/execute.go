@@ -50,8 +50,12 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 		sayRehearsal(x.w.g.err, x.j.Case())
 	}
 
+	steps := x.w.appender(x.j)
+	if x.approved == nil || x.approved.How != incident.HowYes { // otherwise the runner answers its questions itself
+		steps = askingJournal{steps, desk}
+	}
 	runner := &incident.Runner{
-		Journal: x.w.appender(x.j), Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: x.parallel,
+		Journal: steps, Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: x.parallel,
 		Approved: x.approved, Ask: desk.ask, Reads: x.engine.access.Reads, Explain: access.Explain,
 		Anchor: func(ctx context.Context) error { return x.w.anchor(ctx, x.j, x.engine.access, x.run) },
 		Progress: func(p incident.Progress) {

@@ -1,13 +1,16 @@
 package cli
 
 import (
-	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cordon-ir/cordon/internal/config"
@@ -51,29 +54,39 @@ func lastLines(s string) string {
 	return strings.Join(lines[max(0, len(lines)-3):], "\n")
 }
 
-// killedAfter runs a command and kills it, by SIGKILL, once it has shown n
-// entries. It reports whether it was still alive then.
-func (o *world) killedAfter(n int, dir string, args ...string) bool {
+// deathEntry names the number of the entry, counted from a process's first, at which it dies.
+const deathEntry = "CORDON_TEST_DIES_AT_ENTRY"
+
+// fatalEntry is what the entries that this process writes do to it; nil: nothing.
+// It dies by its own hand: whoever watched it from outside would come too late by chance, on a busy machine by the whole run.
+func fatalEntry() func() {
+	fatal, err := strconv.ParseInt(os.Getenv(deathEntry), 10, 64)
+	if err != nil {
+		return nil
+	}
+	var written atomic.Int64
+	return func() {
+		if written.Add(1) == fatal {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+}
+
+// killedAt runs a command that dies by SIGKILL once its nth entry is on disk.
+// It reports whether it came that far.
+func (o *world) killedAt(n int, dir string, args ...string) bool {
 	o.t.Helper()
 	cmd := command(dir, args...)
-	out, err := cmd.StdoutPipe()
-	o.must(err)
-	o.must(cmd.Start())
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 1<<20)
-	seen := 0
-	for seen < n && lines.Scan() {
-		seen++
-	}
-	killed := seen == n && cmd.Process.Kill() == nil
-	for lines.Scan() { // until the pipe is closed
-	}
-	err = cmd.Wait()
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", deathEntry, n))
+	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
-	if killed && errors.As(err, &exit) && exit.ExitCode() == -1 {
+	if errors.As(err, &exit) && exit.ExitCode() == -1 {
 		return true
 	}
-	o.must(err)
+	if err != nil {
+		o.t.Fatalf("cordon %s: %v\n%s", strings.Join(args, " "), err, lastLines(string(out)))
+	}
 	return false
 }
 
@@ -85,7 +98,7 @@ func TestARunKilledTenTimesEndsAsIfUndisturbed(t *testing.T) {
 	o, dir := onDisk(t)
 	kills := 0
 	args := []string{"run", "full-response", "--case", "INC-1", "--instance", o.account.Alert().Instance}
-	for kills < 10 && o.killedAfter(6+kills, dir, args...) {
+	for kills < 10 && o.killedAt(6+kills, dir, args...) {
 		kills++
 		args = []string{"resume", "--case", "INC-1"}
 	}
@@ -106,7 +119,7 @@ func TestEachOfTenKillsIsResumedToTheSameEnd(t *testing.T) {
 	want := whole.shape()
 	for _, n := range []int{3, 11, 23, 34, 47, 58, 70, 80, 88, 96} {
 		o, dir := onDisk(t)
-		if !o.killedAfter(n, dir, args...) {
+		if !o.killedAt(n, dir, args...) {
 			t.Errorf("it was over before entry %d", n)
 		}
 		o.cordon(dir, "resume", "--case", "INC-1")

@@ -24,7 +24,8 @@ type globals struct {
 	in       io.Reader
 	out, err io.Writer
 
-	command string // that was given, for the hint to its help
+	command  string // that was given, for the hint to its help
+	appended func() // called when a writer's entry is on disk; nil: nobody asks
 }
 
 const longHelp = `cordon closes off a compromised EC2 instance, takes its evidence into custody
@@ -47,12 +48,15 @@ process · 130 interrupted (resumable)`
 // Execute runs one command line and returns its exit code. Nothing of it
 // outlives the call.
 func Execute(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
-	g := &globals{in: in, out: out, err: errw}
+	return (&globals{in: in, out: out, err: errw}).execute(ctx, args)
+}
+
+func (g *globals) execute(ctx context.Context, args []string) int {
 	root := newRoot(g)
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errw)
+	root.SetIn(g.in)
+	root.SetOut(g.out)
+	root.SetErr(g.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	g.command = cmd.CommandPath()
 	return g.report(err)

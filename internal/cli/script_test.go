@@ -19,7 +19,8 @@ func TestMain(m *testing.M) {
 func mainForTests() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	os.Exit(Execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	g := &globals{in: os.Stdin, out: os.Stdout, err: os.Stderr, appended: fatalEntry()}
+	os.Exit(g.execute(ctx, os.Args[1:]))
 }
 
 // TestScripts runs the commands as a user does. Each script has a home and an

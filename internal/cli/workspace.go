@@ -251,10 +251,28 @@ func (r *record) add(e incident.Entry) error {
 // stands still while an entry goes to disk: a slow disk must not look like
 // everybody asleep.
 func (w *workspace) appender(j *journal.Journal) incident.Appender {
-	if w.account == nil {
-		return j
+	var a incident.Appender = j
+	if w.account != nil {
+		a = steadyJournal{j, w.account.Clock()}
 	}
-	return steadyJournal{j, w.account.Clock()}
+	if w.g.appended != nil {
+		a = watchedJournal{a, w.g.appended}
+	}
+	return a
+}
+
+// watchedJournal tells of each entry that is on disk.
+type watchedJournal struct {
+	incident.Appender
+	appended func()
+}
+
+func (w watchedJournal) Append(ctx context.Context, d incident.Draft) (incident.Entry, error) {
+	e, err := w.Appender.Append(ctx, d)
+	if err == nil {
+		w.appended()
+	}
+	return e, err
 }
 
 type steadyJournal struct {
