@@ -3,7 +3,6 @@ package isolate
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +15,7 @@ import (
 // survey is what there is to know of a group, read once for all members that are planned about now.
 type survey struct {
 	*serving.Survey
-	once sync.Once
+	made chan struct{} // closed when it is there
 	at   time.Time
 }
 
@@ -29,15 +28,21 @@ func (a *autoscalingGroup) survey(ctx context.Context, cfg aws.Config, now time.
 	key := aws.ToString(g.AutoScalingGroupARN) + " " + strategy
 	a.mu.Lock()
 	s := a.surveys[key]
-	if s == nil || now.Sub(s.at) > surveyAge {
+	ours := s == nil || now.Sub(s.at) > surveyAge
+	if ours {
 		if a.surveys == nil {
 			a.surveys = make(map[string]*survey)
 		}
-		s = &survey{at: now}
+		s = &survey{at: now, made: make(chan struct{})}
 		a.surveys[key] = s
 	}
 	a.mu.Unlock()
-	s.once.Do(func() { s.Survey = serving.Look(ctx, cfg, g, strategy == strategyReplace) })
+	if !ours {
+		<-s.made
+		return s
+	}
+	defer close(s.made)
+	s.Survey = serving.Look(ctx, cfg, g, strategy == strategyReplace)
 	return s
 }
 

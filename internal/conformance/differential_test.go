@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"reflect"
 	"regexp"
 	"slices"
@@ -89,9 +88,6 @@ func do[I, O, Options any](l *lane, f func(context.Context, *I, ...func(*Options
 	for tries := 1; refusedUnread(err) && tries < 5; tries++ {
 		out, err = f(l.ctx, in)
 	}
-	if answered(err) {
-		out, err = new(O), nil
-	}
 	o := observation{operation: operationOf(in), code: codeOf(err)}
 	if err == nil {
 		o.fields = make(map[string][]string)
@@ -108,13 +104,6 @@ func do[I, O, Options any](l *lane, f func(context.Context, *I, ...func(*Options
 		return nil
 	}
 	return out
-}
-
-// answered: moto's server can hang up behind an answer that has no body, which
-// the SDK then can't read to its end.
-func answered(err error) bool {
-	var http *smithyhttp.ResponseError
-	return errors.Is(err, net.ErrClosed) && errors.As(err, &http) && http.HTTPStatusCode() == 200
 }
 
 // refusedUnread: a refusal (4xx) in which the SDK found no error of the service.

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,13 +9,14 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/middleware"
 
+	"github.com/cordon-ir/cordon/internal/access"
 	"github.com/cordon-ir/cordon/internal/clock"
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -30,6 +32,7 @@ var motoKey, motoSecret = rand.Text()[:20], rand.Text()
 // moto is the one server of the whole suite: starting it takes seconds, a reset does not.
 var moto struct {
 	process  *exec.Cmd
+	ended    chan struct{} // closed when the process has ended
 	endpoint string
 }
 
@@ -48,7 +51,22 @@ func startMoto(t testing.TB) (endpoint string) {
 	return moto.endpoint
 }
 
+// launchMoto starts it on a port that is free now. Where another process is quicker to take that port, moto
+// ends, and is started on another.
 func launchMoto() error {
+	var problems []error
+	for range 5 {
+		err := tryMoto()
+		if err == nil {
+			return nil
+		}
+		stopMoto()
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
+func tryMoto() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -58,16 +76,26 @@ func launchMoto() error {
 		return err
 	}
 	cmd := exec.Command(tool("moto_server"), "-H", "127.0.0.1", "-p", port)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting moto: %w", err)
 	}
-	moto.process, moto.endpoint = cmd, "http://127.0.0.1:"+port
-	return incident.Poll(context.Background(), clock.Wall{}, 100*time.Millisecond, time.Minute, "moto on port "+port,
+	ended := make(chan struct{})
+	moto.process, moto.ended, moto.endpoint = cmd, ended, "http://127.0.0.1:"+port
+	go func() {
+		_ = cmd.Wait() // it is killed in the end
+		close(ended)
+	}()
+	// It serves soon, or it ends: the limit only keeps a moto that does neither from holding the tests up for ever.
+	return incident.Poll(context.Background(), clock.Wall{}, 100*time.Millisecond, 8*time.Minute, "moto on port "+port,
 		func(ctx context.Context) (bool, error) {
-			if cmd.Process.Signal(syscall.Signal(0)) != nil {
-				return false, errors.New("it ended at once")
+			select {
+			case <-ended:
+				return false, fmt.Errorf("moto has ended: %s", said.String())
+			default:
+				return askMoto(ctx, http.MethodGet, moto.endpoint+"/moto-api/data.json") == nil, nil
 			}
-			return askMoto(ctx, http.MethodGet, moto.endpoint+"/moto-api/data.json") == nil, nil
 		})
 }
 
@@ -76,8 +104,9 @@ func stopMoto() {
 	if moto.process == nil {
 		return
 	}
-	_ = moto.process.Process.Kill()
-	_ = moto.process.Wait() // it was killed
+	_ = moto.process.Process.Kill() // it may have ended by itself
+	<-moto.ended
+	moto.process = nil
 }
 
 func askMoto(ctx context.Context, method, url string) error {
@@ -107,5 +136,6 @@ func motoConfig(t testing.TB, endpoint string) aws.Config {
 		BaseEndpoint: aws.String(endpoint),
 		Credentials:  credentials.NewStaticCredentialsProvider(motoKey, motoSecret, ""),
 		Retryer:      func() aws.Retryer { return aws.NopRetryer{} },
+		APIOptions:   []func(*middleware.Stack) error{access.PlainBodies}, // as the product's
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
@@ -92,7 +93,7 @@ func withGateway(tests func() int) (code int, err error) {
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-	err = incident.Poll(ctx, clock.Wall{}, 20*time.Millisecond, 30*time.Second, "the gateway", func(context.Context) (bool, error) {
+	err = incident.Poll(ctx, clock.Wall{}, 20*time.Millisecond, 5*time.Minute, "the gateway", func(context.Context) (bool, error) {
 		select {
 		case err := <-ended:
 			ended <- nil
@@ -202,6 +203,7 @@ func client(t *testing.T, who string) *s3.Client {
 	return s3.New(s3.Options{
 		Region: region, BaseEndpoint: &endpoint, UsePathStyle: true,
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		APIOptions:                 []func(*middleware.Stack) error{access.PlainBodies},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: who, SecretAccessKey: phrase}, nil
 		}),
