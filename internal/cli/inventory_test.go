@@ -17,7 +17,7 @@ func TestAnInventoryOfTenThousandIsWhole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("half a minute")
 	}
-	const n, groups = 10_000, 250
+	const n, groups = inventorySize, 250
 	account, err := rehearsal.CreateFleet("", n, groups, 1)
 	if err != nil {
 		t.Fatal(err)

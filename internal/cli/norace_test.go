@@ -2,4 +2,8 @@
 
 package cli
 
-const everyMoment = 1
+const (
+	everyMoment   = 1
+	everyKill     = 1
+	inventorySize = 10_000
+)
