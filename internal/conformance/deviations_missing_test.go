@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53profiles"
 	"github.com/aws/aws-sdk-go-v2/service/route53resolver"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
 
 const (
@@ -100,6 +101,14 @@ var missingOperations = []deviation{
 		opens: []opening{{"its DNS firewall can't be read", 1}},
 		deviates: func(l *lab) bool {
 			_, err := route53resolver.NewFromConfig(l.cfg).ListFirewallRuleGroupAssociations(l.ctx(), &route53resolver.ListFirewallRuleGroupAssociationsInput{VpcId: &l.w.VPC})
+			return lacks(err)
+		},
+	},
+	{
+		operation: "ssm:DescribeSessions", moto: notThere, aws: "lists the sessions on an instance",
+		page: "https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeSessions.html", explains: "a room's test answers in moto's place that there is none",
+		deviates: func(l *lab) bool {
+			_, err := ssm.NewFromConfig(l.cfg).DescribeSessions(l.ctx(), &ssm.DescribeSessionsInput{State: ssmtypes.SessionStateActive})
 			return lacks(err)
 		},
 	},

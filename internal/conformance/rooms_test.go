@@ -2,7 +2,12 @@ package conformance
 
 import (
 	"encoding/json"
+	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,7 +47,28 @@ func TestACleanRoomIsLaunchedProvenAndClosed(t *testing.T) {
 	r.expect("its copies of the volumes", [][]any{{instance, "/dev/sdf", true}, {instance, "/dev/sdg", true}},
 		"sort_by(Volumes[?Attachments[0].Device!='/dev/sda1'], &Attachments[0].Device)[].[Attachments[0].InstanceId, Attachments[0].Device, Encrypted]", copies...)
 	r.entered(room.Name, instance)
+	r.withoutSessions()
 	r.closed(room, copies)
+}
+
+// withoutSessions answers for moto, which can't tell, that nobody is in the room.
+func (r *responder) withoutSessions() {
+	to, err := url.Parse(moto.endpoint)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	forward := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(to) }}
+	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Header.Get("X-Amz-Target") != "AmazonSSM.DescribeSessions" {
+			forward.ServeHTTP(w, q)
+			return
+		}
+		_, _ = io.Copy(io.Discard, q.Body)
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		_, _ = io.WriteString(w, `{"Sessions":[]}`)
+	}))
+	r.t.Cleanup(between.Close)
+	r.env = append(r.env, "AWS_ENDPOINT_URL="+between.URL)
 }
 
 // room is the case's only one, which the proof must find open: moto can't make a closed one.
