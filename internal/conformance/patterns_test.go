@@ -35,12 +35,17 @@ func compilePattern(java string) (*regexp.Regexp, error) {
 var notCompiled = map[string][]string{
 	"ec2":             {"SecretArn"},
 	"iam":             {"accountAliasType"},
+	"route53profiles": {"Name"},
 	"route53resolver": {"Name", "ResolverQueryLogConfigName"},
 	"ssm": {
 		"AlarmName", "CloudConnectorIamRoleArn", "DocumentReviewComment", "InstancePropertyFilterValue",
 		"InstancePropertyStringFilterKey", "MetadataKey", "OpsItemCategory", "OpsItemDataKey", "OpsItemSeverity",
 		"OpsItemSource", "OpsItemTitle", "OpsMetadataFilterKey", "OpsMetadataResourceId", "Policy",
 		"RegistrationMetadataKey", "RegistrationMetadataValue", "StringDateTime", "TargetLocationsURL",
+	},
+	"vpc-lattice": {
+		"Arn", "ListenerName", "ResourceConfigurationName", "ResourceGatewayName", "RuleName", "ServiceName",
+		"ServiceNetworkName", "TargetGroupName", "WildcardArn",
 	},
 }
 
