@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -18,6 +17,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/journal"
 )
 
 // outage takes AWS away at an operation's first call that a run makes, for so many attempts.
@@ -134,13 +134,7 @@ func (o *world) failedAt(code int, step, hint string) {
 // resume does what the command resume does.
 func (o *world) resume() (int, string) {
 	o.t.Helper()
-	var stderr bytes.Buffer
-	g := *o.w.g
-	g.err = &stderr
-	w := *o.w
-	w.g = &g
-	j, err := w.hold(o.t.Context(), "INC-1")
-	o.must(err)
-	err = w.resume(o.t.Context(), j, resumeOptions{caseID: "INC-1"})
-	return g.report(errors.Join(err, j.Close())), stderr.String()
+	return o.holding(func(w *workspace, j *journal.Journal) error {
+		return w.resume(o.t.Context(), j, resumeOptions{caseID: "INC-1"})
+	})
 }

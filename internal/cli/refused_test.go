@@ -22,6 +22,16 @@ import (
 // standard error.
 func (o *world) run(playbook string, set ...string) (int, string) {
 	o.t.Helper()
+	return o.holding(func(w *workspace, j *journal.Journal) error {
+		return w.startRun(o.t.Context(), j, playbook, runOptions{planOptions: planOptions{
+			caseID: "INC-1", selection: selection{instances: []string{o.account.Alert().Instance}}, set: set,
+		}})
+	})
+}
+
+// holding does what a command does that holds the case, with a standard error of its own.
+func (o *world) holding(do func(*workspace, *journal.Journal) error) (int, string) {
+	o.t.Helper()
 	var stderr bytes.Buffer
 	g := *o.w.g
 	g.err = &stderr
@@ -29,9 +39,7 @@ func (o *world) run(playbook string, set ...string) (int, string) {
 	w.g = &g
 	j, err := w.hold(o.t.Context(), "INC-1")
 	o.must(err)
-	err = w.startRun(o.t.Context(), j, playbook, runOptions{planOptions: planOptions{
-		caseID: "INC-1", selection: selection{instances: []string{o.account.Alert().Instance}}, set: set,
-	}})
+	err = do(&w, j)
 	code := g.report(errors.Join(err, j.Close()))
 	return code, stderr.String()
 }
