@@ -103,7 +103,7 @@ func hintForClient(err error) string {
 	}
 	var address *net.OpError
 	var request *url.Error
-	if errors.As(err, &address) || errors.As(err, &request) {
+	if errors.As(err, &address) && address.Net != "unix" || errors.As(err, &request) { // a case's socket is not AWS
 		return "AWS can't be reached: check this machine's network and proxy, --region and --endpoint-url; a run goes on with cordon resume"
 	}
 	return ""

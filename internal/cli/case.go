@@ -88,9 +88,10 @@ func (w *workspace) openNewCase(ctx context.Context, c incident.Case) (*journal.
 	if err != nil {
 		return nil, err
 	}
+	outliveReader()
 	key, err := journal.LoadKey(w.home)
 	if err != nil {
-		return nil, incident.WithHint(err, "cases and the key that signs their journals live in "+w.home+"; --home or CORDON_HOME names another place")
+		return nil, w.explainHome(err)
 	}
 	c.Opened, c.Rehearsal = w.clock.Now(), w.isRehearsal()
 	j, err := journal.Create(ctx, dir, c, key, w.clock)
@@ -218,7 +219,7 @@ func newCaseList(g *globals) *cobra.Command {
 			}
 			ids, err := w.cases()
 			if err != nil {
-				return err
+				return w.explainHome(err)
 			}
 			list := make([]caseSummary, 0, len(ids))
 			for _, id := range ids {
@@ -374,8 +375,7 @@ func (w *workspace) closeCase(ctx context.Context, id, reason string) (err error
 		return err
 	}
 	if r.state.Closed {
-		fmt.Fprintf(w.g.err, "case %s is closed already\n", id)
-		return nil
+		return w.g.printClosed(j.Case())
 	}
 	if run := r.unfinished(); run != nil {
 		return incident.WithHint(usagef("case %s has an unfinished run %s", id, run.ID), "'cordon resume --case "+id+"' goes on with it")
@@ -383,8 +383,18 @@ func (w *workspace) closeCase(ctx context.Context, id, reason string) (err error
 	if _, err := j.Append(ctx, incident.Draft{Type: incident.EntryCaseClosed, Data: incident.Note{Text: reason}}); err != nil {
 		return err
 	}
-	fmt.Fprintf(w.g.out, "%scase %s is closed\n", banner(j.Case().Rehearsal), id)
+	if err := w.g.printClosed(j.Case()); err != nil {
+		return err
+	}
 	return w.warnOfLeftovers(r)
+}
+
+func (g *globals) printClosed(c incident.Case) error {
+	if g.output == "json" {
+		return g.printJSON(map[string]any{"case": c.ID, "closed": true, "rehearsal": c.Rehearsal})
+	}
+	_, err := fmt.Fprintf(g.out, "%scase %s is closed\n", banner(c.Rehearsal), c.ID)
+	return err
 }
 
 // warnOfLeftovers says what a case that ends leaves in AWS: who closes it may

@@ -33,10 +33,11 @@ func newCleanRoomList(g *globals) *cobra.Command {
 			if g.output == "json" {
 				return g.printJSON(append([]incident.CleanRoom{}, rooms...))
 			}
+			sayRehearsal(g.out, r.state.Case)
 			t := tabwriter.NewWriter(g.out, 0, 4, 2, ' ', 0)
 			fmt.Fprintln(t, "CLEAN ROOM\tLABEL\tSTATE\tACCOUNT\tREGION\tINSTANCE\tVOLUMES")
 			for _, room := range rooms {
-				fmt.Fprintf(t, "%s%s\t%s\t%s\t%s\t%s\t%s\t%d\n", banner(r.state.Case.Rehearsal), room.Name, room.Label, room.Event, room.Account, room.Region, room.Instance, len(room.Volumes))
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", room.Name, room.Label, room.Event, room.Account, room.Region, room.Instance, len(room.Volumes))
 			}
 			return t.Flush()
 		},

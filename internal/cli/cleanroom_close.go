@@ -59,7 +59,7 @@ func (w *workspace) closeRooms(ctx context.Context, j *journal.Journal, o closin
 	}
 	if len(open) == 0 {
 		fmt.Fprintf(w.g.err, "%sno clean room to close\n", banner(j.Case().Rehearsal))
-		return nil
+		return w.g.printClosedRooms(j.Case(), []closedRoom{})
 	}
 	if err := w.confirmClose(ctx, open, o); err != nil {
 		return err
@@ -67,10 +67,16 @@ func (w *workspace) closeRooms(ctx context.Context, j *journal.Journal, o closin
 	a := w.access(j, j.Case().ID)
 	// One that can't be closed does not keep the others open.
 	var failed []error
+	var closed []closedRoom
 	for _, room := range open {
-		if err := w.closeRoom(ctx, j, a, room, o); err != nil {
+		c, err := w.closeRoom(ctx, j, a, room, o)
+		if err != nil {
 			failed = append(failed, fmt.Errorf("clean room %s: %w", room.Name, err))
 		}
+		closed = append(closed, c)
+	}
+	if err := w.g.printClosedRooms(j.Case(), closed); err != nil {
+		failed = append(failed, err)
 	}
 	if w.hasStore() && !o.withoutFindings {
 		if err := w.anchor(ctx, j, a, ""); err != nil {
@@ -80,15 +86,38 @@ func (w *workspace) closeRooms(ctx context.Context, j *journal.Journal, o closin
 	return errors.Join(failed...)
 }
 
-func (w *workspace) closeRoom(ctx context.Context, j *journal.Journal, a *access.Access, room incident.CleanRoom, o closing) error {
+// closedRoom is what cleanroom close --output json prints of a room.
+type closedRoom struct {
+	Name   string   `json:"name"`
+	Items  []string `json:"items"` // taken into custody now, by ID
+	Closed bool     `json:"closed"`
+}
+
+func (g *globals) printClosedRooms(c incident.Case, rooms []closedRoom) error {
+	if g.output == "json" {
+		return g.printJSON(rooms)
+	}
+	for _, room := range rooms {
+		if len(room.Items) > 0 {
+			fmt.Fprintf(g.out, "%s%d item(s) of clean room %s are in custody\n", banner(c.Rehearsal), len(room.Items), room.Name)
+		}
+		if room.Closed {
+			fmt.Fprintf(g.out, "%sclean room %s is closed\n", banner(c.Rehearsal), room.Name)
+		}
+	}
+	return nil
+}
+
+func (w *workspace) closeRoom(ctx context.Context, j *journal.Journal, a *access.Access, room incident.CleanRoom, o closing) (closedRoom, error) {
+	closed := closedRoom{Name: room.Name, Items: []string{}}
 	r, err := fold(j)
 	if err != nil {
-		return err
+		return closed, err
 	}
 	place := incident.Target{Account: room.Account, Region: room.Region}
 	cfg, err := a.Config(ctx, place)
 	if err != nil {
-		return err
+		return closed, err
 	}
 	c := cleanroom.Closure{
 		Config: cfg, Clock: w.clock, Case: j.Case(), AllowUnlocked: o.allowUnlocked, Custody: r.custody, Retain: o.retain,
@@ -103,18 +132,13 @@ func (w *workspace) closeRoom(ctx context.Context, j *journal.Journal, a *access
 			home = place
 		}
 		if c.Store, err = w.store(ctx, a, home); err != nil {
-			return err
+			return closed, err
 		}
 	}
 	taken, err := c.Close(ctx, room)
-	if len(taken) > 0 {
-		fmt.Fprintf(w.g.out, "%s%d item(s) of clean room %s are in custody\n", banner(j.Case().Rehearsal), len(taken), room.Name)
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(w.g.out, "%sclean room %s is closed\n", banner(j.Case().Rehearsal), room.Name)
-	return nil
+	closed.Items = append(closed.Items, taken...)
+	closed.Closed = err == nil
+	return closed, err
 }
 
 func (w *workspace) confirmClose(ctx context.Context, open []incident.CleanRoom, o closing) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/cordon-ir/cordon/capture/diskimage"
 	"github.com/cordon-ir/cordon/internal/evidence"
@@ -42,7 +43,7 @@ With --store it needs neither the case nor access to where the evidence came
 from: what should be there is read from the records and the signed manifests
 in the store itself. --public-key, from the case's first entry, keeps a store that was forged
 as a whole from passing.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("ITEM"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.item = args[0]
@@ -69,7 +70,8 @@ type verifyReport struct {
 	Cases     []evidence.CaseReport `json:"cases"`
 }
 
-func runEvidenceVerify(ctx context.Context, g *globals, o verifyOptions) error {
+// check refuses what would make a verification say less, or something else, than it seems to.
+func (o verifyOptions) check() error {
 	if o.store == "" {
 		if err := requireCase(o.caseID); err != nil {
 			return err
@@ -77,6 +79,23 @@ func runEvidenceVerify(ctx context.Context, g *globals, o verifyOptions) error {
 	}
 	if o.item != "" && o.caseID == "" {
 		return usagef("ITEM %s: of which case? add --case", o.item)
+	}
+	if o.expires < 0 {
+		return usagef("--expires-within %s: want a time from now on", o.expires)
+	}
+	if o.publicKey == "" {
+		return nil
+	}
+	if _, err := note.NewVerifier(o.publicKey); err != nil {
+		return incident.WithHint(&usageError{fmt.Errorf("--public-key %q: %w", o.publicKey, err)},
+			"it has the form NAME+ID+BASE64: public_key in the first entry of the case's journal, and in 'cordon --output json case show ID'")
+	}
+	return nil
+}
+
+func runEvidenceVerify(ctx context.Context, g *globals, o verifyOptions) error {
+	if err := o.check(); err != nil {
+		return err
 	}
 	w, err := g.open()
 	if err != nil {
@@ -111,7 +130,7 @@ func runEvidenceVerify(ctx context.Context, g *globals, o verifyOptions) error {
 			return fmt.Errorf("verifying case %s in %s: %w", c.ID, store, err)
 		}
 		if o.item != "" && len(found.Items) == 0 {
-			return usagef("neither the store nor the journal of case %s has an evidence item %s", c.ID, o.item)
+			return incident.WithHint(usagef("neither the store nor the journal of case %s has an evidence item %s", c.ID, o.item), "without ITEM every item is verified, and listed")
 		}
 		report.Cases, report.Verified = append(report.Cases, found), report.Verified && found.Verified
 	}
@@ -174,7 +193,11 @@ func (w *workspace) storeToVerify(ctx context.Context, name string, r *record) (
 func (w *workspace) openStore(ctx context.Context, name string, j incident.Appender, caseID string) (evidence.Store, error) {
 	rest, isS3 := strings.CutPrefix(name, "s3://")
 	if !isS3 {
-		return vault.NewDirectory(strings.TrimPrefix(name, "file://")), nil
+		dir := strings.TrimPrefix(name, "file://")
+		if strings.Contains(dir, "://") {
+			return nil, usagef("evidence store %q: want s3://BUCKET/PREFIX, or a directory", name)
+		}
+		return vault.NewDirectory(dir), nil
 	}
 	bucket, prefix, _ := strings.Cut(rest, "/")
 	if bucket == "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/cordon-ir/cordon/internal/access"
 	"github.com/cordon-ir/cordon/internal/evidence"
@@ -32,7 +33,7 @@ type execution struct {
 	engine   *engine
 	run      string // its ID
 	approved *incident.Approval
-	parallel int
+	parallel uint16
 	waits    bool // for answers from other processes, without a terminal
 	plan     incident.Plan
 	again    string // the command for the targets that the plan leaves out
@@ -55,7 +56,7 @@ func (x *execution) do(ctx context.Context, start func(context.Context, *inciden
 		steps = askingJournal{steps, desk}
 	}
 	runner := &incident.Runner{
-		Journal: steps, Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: x.parallel,
+		Journal: steps, Registry: x.engine.registry, Clock: x.w.clock, MaxParallel: int(x.parallel),
 		Approved: x.approved, Ask: desk.ask, Reads: x.engine.access.Reads, Explain: access.Explain,
 		Anchor: func(ctx context.Context) error { return x.w.anchor(ctx, x.j, x.engine.access, x.run) },
 		Progress: func(p incident.Progress) {
@@ -99,7 +100,7 @@ func (x *execution) conclude(ctx context.Context, outcome incident.Outcome, runE
 	if err != nil {
 		return errors.Join(runErr, err)
 	}
-	if err := x.w.g.printSummary(report); err != nil {
+	if err := x.w.g.printSummary(report); err != nil && !errors.Is(err, syscall.EPIPE) { // nobody reads it any more: outliveReader
 		return errors.Join(runErr, err)
 	}
 	if x.w.afterwards != nil {

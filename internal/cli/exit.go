@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/cordon-ir/cordon/internal/access"
 	"github.com/cordon-ir/cordon/internal/evidence"
@@ -103,11 +104,12 @@ func (g *globals) hintOf(err error) string {
 	case errors.As(err, &hinted):
 		return hinted.Hint
 	case errors.As(err, &held):
-		return "follow it with 'cordon journal follow', or end it with 'cordon interrupt'"
+		flag := " --case " + filepath.Base(held.Dir)
+		return "follow it with 'cordon journal follow" + flag + "', or end it with 'cordon interrupt" + flag + "'"
 	case errors.As(err, &usage):
 		return "'" + g.command + " --help' shows what it takes"
 	case errors.As(err, &input):
-		return "'cordon playbook show NAME' shows a playbook's inputs"
+		return "'cordon playbook show NAME' shows a playbook's steps and inputs"
 	case errors.As(err, &verify), errors.As(err, &corrupt):
 		return "keep the file as it is, and compare it with an export or a copy; the checkpoints in the evidence store say up to which entry it was whole"
 	case errors.Is(err, evidence.ErrDigest), errors.Is(err, evidence.ErrNotFound):

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -118,6 +119,9 @@ func runFollow(ctx context.Context, g *globals, o followOptions) error {
 	if o.until == "" {
 		return g.withLive(ctx, o.caseID, follow)
 	}
+	if !slices.Contains(incident.EntryTypes(), incident.EntryType(o.until)) {
+		return usagef("--until %q: there is no entry of that type; there are %v", o.until, incident.EntryTypes())
+	}
 	for {
 		err := g.withLive(ctx, o.caseID, follow)
 		if !errors.Is(err, journal.ErrNotLive) {
@@ -139,7 +143,10 @@ checkpoint, and, where the evidence store can be reached, against the checkpoint
 there. Exit code 4 names the first entry that is wrong.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file != "" {
+			switch {
+			case file != "" && caseID != "":
+				return usagef("--case and --file: which of the two? An export says itself whose it is")
+			case file != "":
 				return runVerifyExport(g, file)
 			}
 			return runVerify(cmd.Context(), g, caseID)
@@ -194,10 +201,15 @@ func (g *globals) printReport(r journal.Report, anchors int) error {
 
 func runVerifyExport(g *globals, file string) error {
 	f, err := os.Open(file)
+	if err == nil {
+		defer f.Close()
+		if info, statErr := f.Stat(); statErr == nil && info.IsDir() {
+			err = fmt.Errorf("%s is a directory", file)
+		}
+	}
 	if err != nil {
 		return incident.WithHint(&usageError{err}, "name a file that 'cordon journal export --out FILE' wrote")
 	}
-	defer f.Close()
 	report, err := journal.VerifyExport(f)
 	if err != nil {
 		return err
@@ -251,7 +263,7 @@ func newJournalExport(g *globals) *cobra.Command {
 			if out != "" {
 				f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 				if err != nil {
-					return &usageError{err}
+					return incident.WithHint(&usageError{fmt.Errorf("--out: %w", err)}, "name a new file, in a directory that is there")
 				}
 				defer func() { err = errors.Join(err, f.Close()) }()
 				to = f
@@ -285,6 +297,9 @@ func newJournalProve(g *globals) *cobra.Command {
 				return err
 			}
 			proof, err := journal.Prove(cmd.Context(), dir, seq)
+			if errors.Is(err, journal.ErrNoEntry) {
+				return incident.WithHint(&usageError{fmt.Errorf("case %s: %w", caseID, err)}, "'cordon journal show --case "+caseID+"' shows their numbers")
+			}
 			if err != nil {
 				return w.explainCase(caseID, err)
 			}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -92,7 +95,10 @@ func (g *globals) withLive(ctx context.Context, caseID string, f func(context.Co
 	}
 	client, err := journal.Attach(ctx, dir)
 	if errors.Is(err, journal.ErrNotLive) {
-		return incident.WithHint(fmt.Errorf("case %s: no run is live: %w", caseID, err), "'cordon case show "+caseID+"' shows where it stands")
+		if _, err := os.Stat(filepath.Join(dir, journal.File)); errors.Is(err, fs.ErrNotExist) {
+			return w.explainCase(caseID, journal.ErrNoCase)
+		}
+		return incident.WithHint(fmt.Errorf("case %s: %w", caseID, journal.ErrNotLive), "'cordon case show "+caseID+"' shows where it stands")
 	}
 	if err != nil {
 		return w.explainCase(caseID, err)

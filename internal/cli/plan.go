@@ -261,6 +261,7 @@ func printStep(g *globals, s incident.StepPlan) {
 		fmt.Fprintf(g.out, "      %s: known only in the run: %s\n", name, s.Deferred[name])
 	}
 	if s.Proposal == nil {
+		fmt.Fprintln(g.out, "      its changes are known only in the run")
 		return
 	}
 	for _, c := range s.Proposal.Changes {

@@ -25,7 +25,8 @@ func loadPlaybook(nameOrPath string) (incident.Playbook, error) {
 		return incident.Playbook{}, err
 	}
 	pb, err := playbooks.Load(nameOrPath, all)
-	if errors.Is(err, fs.ErrNotExist) {
+	var unread *fs.PathError
+	if errors.As(err, &unread) {
 		err = incident.WithHint(&usageError{err}, "'cordon playbook list' shows the shipped ones, which are named without a path")
 	}
 	return pb, err

@@ -36,7 +36,7 @@ func newRehearse(g *globals) *cobra.Command {
 		Long: `Makes a simulated AWS account, opens a case on the instance its alert names, runs a
 playbook with every approval given, and says what came of it. Nothing of it touches AWS. The account and the
 case stay on disk; the last lines say how to look at them.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("SCENARIO"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.scenario = args[0]
@@ -119,7 +119,7 @@ func newRehearseShow(g *globals) *cobra.Command {
 // runRehearse is the whole job in one command.
 func runRehearse(ctx context.Context, g *globals, o rehearseOptions) error {
 	if g.rehearsal != "" {
-		return usagef("rehearse makes an account of its own: leave out --rehearsal, or use 'cordon --rehearsal DIR run'")
+		return usagef("rehearse makes an account of its own: leave out --rehearsal (CORDON_REHEARSAL), or use 'cordon --rehearsal DIR run'")
 	}
 	if err := o.check(); err != nil {
 		return err

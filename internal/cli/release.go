@@ -119,7 +119,8 @@ func (w *workspace) release(ctx context.Context, j *journal.Journal, o releaseOp
 	if len(plan.Steps) == 0 {
 		fmt.Fprintf(w.g.err, "%scase %s: nothing to release\n", banner(j.Case().Rehearsal), j.Case().ID)
 		if w.g.output == "json" {
-			return w.g.printJSON(plan)
+			plan.Steps = []incident.StepPlan{}
+			return w.g.printJSON(shownPlan{plan, j.Case().Rehearsal, []incident.Permission{}})
 		}
 		return nil
 	}
@@ -162,7 +163,7 @@ func (r *record) targets(named []incident.Target) ([]incident.Target, error) {
 	}
 	targets = distinct(targets)
 	if len(problems) > 0 {
-		return nil, &usageError{errors.Join(problems...)}
+		return nil, incident.WithHint(&usageError{errors.Join(problems...)}, "without --instance a release is about every instance of the case; --plan shows which those are")
 	}
 	return targets, nil
 }

@@ -15,7 +15,7 @@ import (
 type resumeOptions struct {
 	caseID   string
 	run      string // empty: the newest that has not succeeded
-	parallel int
+	parallel uint16
 	wait     bool
 }
 
@@ -27,7 +27,7 @@ func newResume(g *globals) *cobra.Command {
 		Long: `Goes on with the newest run that has not succeeded, or the one named. Steps that
 succeeded stay; steps whose outcome is unknown are applied again from the journaled
 before-state, which ends in the same state; approvals that were given hold.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.run = args[0]
@@ -37,7 +37,7 @@ before-state, which ends in the same state; approvals that were given hold.`,
 	}
 	addCaseFlag(cmd, &o.caseID)
 	addWaitFlag(cmd, &o.wait)
-	cmd.Flags().IntVar(&o.parallel, "max-parallel", 0, "steps at once (0: as many as is sensible)")
+	addParallelFlag(cmd, &o.parallel)
 	return cmd
 }
 

@@ -151,6 +151,16 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// atMostOne takes the named argument, or none.
+func atMostOne(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return usagef("%s takes at most one %s, got %q", cmd.CommandPath(), name, args)
+		}
+		return nil
+	}
+}
+
 // addCaseFlag names the case that a command works in.
 func addCaseFlag(cmd *cobra.Command, id *string) {
 	cmd.Flags().StringVar(id, "case", "", "the case (required)")

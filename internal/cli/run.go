@@ -15,7 +15,7 @@ import (
 type runOptions struct {
 	planOptions
 	digest   string
-	parallel int
+	parallel uint16
 	wait     bool
 }
 
@@ -37,13 +37,17 @@ have looked at; or --wait-for-approval, and each step that asks waits for
 	}
 	o.addFlags(cmd)
 	cmd.Flags().StringVar(&o.digest, "digest", "", "approve exactly the plan with this digest")
-	cmd.Flags().IntVar(&o.parallel, "max-parallel", 0, "steps at once (0: as many as is sensible)")
+	addParallelFlag(cmd, &o.parallel)
 	addWaitFlag(cmd, &o.wait)
 	return cmd
 }
 
 func addWaitFlag(cmd *cobra.Command, wait *bool) {
 	cmd.Flags().BoolVar(wait, "wait-for-approval", false, "let steps that ask wait for 'cordon approve'")
+}
+
+func addParallelFlag(cmd *cobra.Command, parallel *uint16) {
+	cmd.Flags().Uint16Var(parallel, "max-parallel", 0, "steps at once (0: as many as is sensible)")
 }
 
 func runRun(ctx context.Context, g *globals, name string, o runOptions) error {
@@ -82,7 +86,7 @@ func (w *workspace) prepare(ctx context.Context, j *journal.Journal, r *record, 
 		return nil, pb, none, err
 	}
 	if r.state.Closed {
-		return nil, pb, none, usagef("case %s is closed", j.Case().ID)
+		return nil, pb, none, incident.WithHint(usagef("case %s is closed", j.Case().ID), "'cordon case open ID' opens another; release and evidence work in a closed case too")
 	}
 	plan, e, err := w.plan(ctx, j.Case(), pb, w.appender(j), o.planOptions)
 	if err != nil {

@@ -67,7 +67,7 @@ STEP@ACCOUNT/REGION/INSTANCE where several targets have it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := g.withLive(cmd.Context(), caseID, func(ctx context.Context, c *journal.Client) error { return c.Retry(ctx, args[0], reason) })
 			if errors.Is(err, journal.ErrNotLive) {
-				return incident.WithHint(fmt.Errorf("case %s: no run is live: %w", caseID, journal.ErrNotLive), "'cordon resume --case "+caseID+"' tries again what failed")
+				return incident.WithHint(fmt.Errorf("case %s: %w", caseID, journal.ErrNotLive), "'cordon resume --case "+caseID+"' tries again what failed")
 			}
 			return err
 		},

@@ -42,7 +42,7 @@ func newRunReport(ctx context.Context, j *journal.Journal, r *record, run *incid
 	} else {
 		s.journal = journalReport{Entries: report.Entries, Head: report.Head, Verified: true}
 	}
-	s.Evidence, s.CleanRoom, s.Journal = s.items, s.rooms, s.journal
+	s.Evidence, s.CleanRoom, s.Journal = append([]evidence.Item{}, s.items...), append([]incident.CleanRoom{}, s.rooms...), s.journal // never null
 	return s, nil
 }
 

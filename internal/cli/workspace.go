@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/adrg/xdg"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -138,6 +140,11 @@ func (w *workspace) cases() ([]string, error) {
 	return ids, err
 }
 
+// outliveReader keeps a reader of our output that goes away, as head does, from
+// ending a process between two steps: the write fails, the work goes on, and
+// the journal has what was to be shown.
+func outliveReader() { signal.Ignore(syscall.SIGPIPE) }
+
 // hold opens the case's journal for writing. It fails with *journal.HeldError
 // where another process has it, and refuses a rehearsal's case outside its
 // kind of account.
@@ -146,6 +153,7 @@ func (w *workspace) hold(ctx context.Context, id string) (*journal.Journal, erro
 	if err != nil {
 		return nil, err
 	}
+	outliveReader()
 	key, err := journal.LoadKey(w.home)
 	if err != nil {
 		return nil, err
@@ -166,6 +174,11 @@ func (w *workspace) explainCase(id string, err error) error {
 		return incident.WithHint(&usageError{fmt.Errorf("case %s: %w", id, err)}, "'cordon case list' shows the cases; 'cordon case open "+id+"' opens it")
 	}
 	return fmt.Errorf("case %s: %w", id, err)
+}
+
+// explainHome adds the way out where the home can't be read or written.
+func (w *workspace) explainHome(err error) error {
+	return incident.WithHint(err, "cases and the key that signs their journals live in "+w.home+"; --home or CORDON_HOME names another place")
 }
 
 // sameWorld keeps rehearsals and real incidents apart.

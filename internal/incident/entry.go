@@ -55,6 +55,16 @@ const (
 	EntryAnchorOwed EntryType = "anchor.owed"   // AnchorOwed
 )
 
+// EntryTypes are all there are.
+func EntryTypes() []EntryType {
+	return []EntryType{
+		EntryCaseOpened, EntryCaseClosed, EntryRunStarted, EntryRunRefused, EntryRunResumed, EntryRunEnded, EntryRunPaused, EntryRunContinued,
+		EntryStepWaiting, EntryApproval, EntryStepIntent, EntryStepRecord, EntryStepOutcome, EntryStepRetry,
+		EntryCallIntent, EntryCallResult, EntryCallCount,
+		EntryEvidence, EntryCustody, EntryCleanRoom, EntryNote, EntryCheckpoint, EntryAnchorOwed,
+	}
+}
+
 // Draft is an entry before the journal numbers, times and chains it. Data is
 // marshalled to JSON.
 type Draft struct {

@@ -56,10 +56,22 @@ func CheckInputs(fields []Field, values map[string]any) (map[string]any, []error
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !known[name] {
-			problems = append(problems, fmt.Errorf("input %s: does not exist", name))
+			problems = append(problems, fmt.Errorf("input %s: does not exist%s", name, thereAre(fields)))
 		}
 	}
 	return checked, problems
+}
+
+func thereAre(fields []Field) string {
+	names := make([]string, 0, len(fields))
+	for _, f := range fields {
+		names = append(names, f.Name)
+	}
+	if len(names) == 0 {
+		return "; there are none"
+	}
+	slices.Sort(names)
+	return "; there are " + strings.Join(names, ", ")
 }
 
 // typed brings inputs that went through the journal, where every number is the

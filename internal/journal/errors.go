@@ -14,7 +14,9 @@ var (
 	// ErrHeld: another process holds the case. The error is a *HeldError.
 	ErrHeld = errors.New("case is held by another process")
 	// ErrNotLive: no process serves the case.
-	ErrNotLive = errors.New("case is not live")
+	ErrNotLive = errors.New("no run is live")
+	// ErrNoEntry: the journal has no entry of that number. Prove returns it too.
+	ErrNoEntry = errors.New("no entry")
 	// ErrKey: the case's checkpoints are signed with another key.
 	ErrKey = errors.New("case was opened with another journal key")
 )

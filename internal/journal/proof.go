@@ -53,7 +53,7 @@ func (j *Journal) Prove(seq uint64) (Proof, error) {
 }
 
 func noEntry(seq, size uint64) error {
-	return fmt.Errorf("no entry %d: the journal has %d, numbered from 0", seq, size)
+	return fmt.Errorf("%w %d: the journal has %d, numbered from 0", ErrNoEntry, seq, size)
 }
 
 // Prove proves an entry of the case in dir, whoever holds it, against the
