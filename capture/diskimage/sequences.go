@@ -85,9 +85,8 @@ func newLengths(plain int, extra ...int) (l lengths) {
 		} else if i >= 0 {
 			n = extra[i]
 		}
-		c := coded(length)<<32 | coded(n<<16|code<<6)
-		for range min(1<<n, len(l.few)-length) {
-			l.few[length] = c
+		for extra := range min(1<<n, len(l.few)-length) {
+			l.few[length] = coded(extra)<<32 | coded(n<<16|code<<6)
 			length++
 		}
 	}
@@ -100,7 +99,7 @@ func (l *lengths) of(length uint32) coded {
 		return l.few[length]
 	}
 	n := bits.Len32(length) - 1
-	return coded(1)<<(n+32) | coded(n<<16|(l.power+n)<<6)
+	return coded(length&(1<<n-1))<<32 | coded(n<<16|(l.power+n)<<6)
 }
 
 // sequenceBytes is the most that a sequence takes: 17 bits for its codes, 16 for each length and 19 for the offset.
@@ -124,22 +123,24 @@ func encodeSequences(to []byte, sequences []sequence) int {
 		match = matchStates[(uint32(m)&0xfff|match&63)%uint32(len(matchStates))]
 		literal = literalStates[(uint32(l)&0xfff|literal&63)%uint32(len(literalStates))]
 		if i < len(sequences)-1 {
-			pending |= uint64(offset>>8&0xff) << (n & 63)
-			n += uint(offset >> 16)
-			pending |= uint64(match>>8&0xff) << (n & 63)
-			n += uint(match >> 16)
-			pending |= uint64(literal>>8&0xff) << (n & 63)
-			n += uint(literal >> 16)
+			state := uint64(offset >> 8 & 0xff)
+			at := uint(offset >> 16)
+			state |= uint64(match>>8&0xff) << (at & 63)
+			at += uint(match >> 16)
+			state |= uint64(literal>>8&0xff) << (at & 63)
+			at += uint(literal >> 16)
+			pending |= state << (n & 63)
+			n += at
 		}
-		pending |= (uint64(s.literals) - uint64(l>>32)) << (n & 63)
-		n += uint(l >> 16 & 31)
-		pending |= (uint64(s.match-minMatch) - uint64(m>>32)) << (n & 63)
-		n += uint(m >> 16 & 31)
-		if n+bitsOfOffset > 63 {
+		extra, ln, mn := uint64(l>>32), uint(l>>16&31), uint(m>>16&31)
+		extra |= uint64(m>>32) << (ln & 63)
+		extra |= uint64(s.offset&(1<<bitsOfOffset-1)) << ((ln + mn) & 63)
+		ln += mn + bitsOfOffset
+		if n+ln > 63 {
 			at, pending, n = flush(to, at, pending, n)
 		}
-		pending |= uint64(s.offset&(1<<bitsOfOffset-1)) << (n & 63)
-		n += bitsOfOffset
+		pending |= extra << (n & 63)
+		n += ln
 		at, pending, n = flush(to, at, pending, n)
 	}
 	// Where the decoder begins, and a bit that marks the end.
@@ -151,6 +152,6 @@ func encodeSequences(to []byte, sequences []sequence) int {
 
 // flush writes whole bytes.
 func flush(to []byte, at int, pending uint64, n uint) (int, uint64, uint) {
-	binary.LittleEndian.PutUint64(to[at:], pending)
+	binary.LittleEndian.PutUint64(to[at:at+8:at+8], pending)
 	return at + int(n>>3), pending >> (n &^ 7 & 63), n & 7
 }
