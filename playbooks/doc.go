@@ -3,5 +3,5 @@
 // can be planned: every name, reference, type and dependency has been checked against the actions' specs,
 // and everything that is wrong is reported at once, with file and line. It
 // holds the shipped playbooks and the JSON Schema of the format, which
-// docs/playbook-format.md describes. It imports package incident only, and never calls AWS.
+// docs/playbook-format.md describes. It imports incident and problem, and never calls AWS.
 package playbooks

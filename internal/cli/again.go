@@ -3,16 +3,16 @@ package cli
 import (
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/cordon-ir/cordon/internal/incident"
+	"github.com/cordon-ir/cordon/internal/tui"
 )
 
 // inFull is how many targets a command is written out for.
 const inFull = 5
 
-// again is the command that works on the targets which the plan leaves out.
+// again is the command, for a shell, that works on the targets which the plan leaves out.
 // Name is the playbook as it was named, a path perhaps.
 func again(p incident.Plan, name string, pb incident.Playbook) string {
 	words := []string{"cordon", "run", name, "--case", p.Case}
@@ -35,13 +35,11 @@ func again(p incident.Plan, name string, pb incident.Playbook) string {
 		words = append(words, "--skip", id)
 	}
 	for i, w := range words {
-		if strings.ContainsAny(w, " \t\n\"'$`\\*?#;&|<>()") {
-			words[i] = strconv.Quote(w)
-		}
+		words[i] = tui.Quote(w)
 	}
-	command := "'" + strings.Join(words, " ") + "'"
+	command := strings.Join(words, " ")
 	if len(p.LeftOut) > inFull {
-		command += ", FILE with the targets that are left out, one a line"
+		command += " (FILE: the targets that are left out, one a line)"
 	}
 	return command
 }

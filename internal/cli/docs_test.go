@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/cordon-ir/cordon/internal/config"
 )
 
 const repository = "../.."
@@ -228,4 +230,46 @@ func wrongCommand(root *cobra.Command, line string) string {
 		}
 	}
 	return ""
+}
+
+var yamlBlock = regexp.MustCompile("(?ms)^( *)```yaml\n(.*?)^ *```")
+
+// Whoever writes a playbook begins with what a page shows.
+func TestTheDocumentedPlaybooksAreValid(t *testing.T) {
+	// What the pages' single steps refer to.
+	const around = "name: page\ntitle: A page's steps\ninputs:\n  avml_sha256: {type: string, required: true}\n  access_key_id: {type: string, required: true}\n" +
+		"steps:\n- id: snapshots\n  action: capture.snapshots\n"
+	pages, err := filepath.Glob(filepath.Join(repository, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range yamlBlock.FindAllStringSubmatch(string(b), -1) {
+			text := strings.ReplaceAll("\n"+m[2], "\n"+m[1], "\n")[1:]
+			if strings.HasPrefix(text, "- id:") {
+				text = around + text
+			}
+			file := filepath.Join(t.TempDir(), "page.yaml")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if filepath.Base(page) == "configuration.md" {
+				_, err = config.Load(file)
+			} else {
+				_, err = loadPlaybook(file)
+			}
+			if err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+			checked++
+		}
+	}
+	if checked < 5 {
+		t.Errorf("only %d blocks of YAML were found", checked)
+	}
 }

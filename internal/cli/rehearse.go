@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/cordon-ir/cordon/cleanroom"
 	"github.com/cordon-ir/cordon/internal/config"
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
@@ -217,14 +219,26 @@ func (w *workspace) debrief(ctx context.Context, j *journal.Journal, dir string)
 		return o.Whole(), nil
 	})
 	if w.g.output == "json" {
-		return nil
+		return err
 	}
 	for _, g := range o.Groups {
 		fmt.Fprintf(w.g.out, "service: group %s serves with %d healthy instance(s) of %d desired (%d to %d)\n", g.Name, g.Healthy, g.Desired, g.Min, g.Max)
 	}
 	fmt.Fprintf(w.g.out, "\nlook further:\n")
-	for _, c := range []string{"journal show --case ", "evidence list --case ", "cleanroom status --case ", "release --yes --case "} {
-		fmt.Fprintf(w.g.out, "  cordon --rehearsal %s %s%s\n", dir, c, j.Case().ID)
+	further := []string{"journal show", "evidence list", "release --yes"}
+	r, foldErr := fold(j)
+	if foldErr != nil {
+		return errors.Join(err, foldErr)
+	}
+	rooms, foldErr := cleanroom.Rooms(r.entries)
+	if foldErr != nil {
+		return errors.Join(err, foldErr)
+	}
+	if len(rooms) > 0 {
+		further = slices.Insert(further, 2, "cleanroom status")
+	}
+	for _, c := range further {
+		fmt.Fprintf(w.g.out, "  cordon --rehearsal %s %s --case %s\n", tui.Quote(dir), c, j.Case().ID)
 	}
 	return err
 }

@@ -13,7 +13,6 @@ const (
 	KindAMI        Kind = "ami"
 	KindDiskImage  Kind = "disk-image"
 	KindLog        Kind = "log"
-	KindMemory     Kind = "memory"
 	KindFinding    Kind = "finding" // what an examiner worked out in a clean room
 	KindCheckpoint Kind = "checkpoint"
 	KindManifest   Kind = "manifest"

@@ -69,13 +69,3 @@ func (s StepPlan) Key() StepKey { return StepKey{s.Target, s.ID} }
 
 // String is step@account/region/instance.
 func (k StepKey) String() string { return k.ID + "@" + k.Target.String() }
-
-// Step returns the step with this key.
-func (p Plan) Step(k StepKey) (StepPlan, bool) {
-	for _, s := range p.Steps {
-		if s.Key() == k {
-			return s, true
-		}
-	}
-	return StepPlan{}, false
-}

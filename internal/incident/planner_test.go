@@ -108,11 +108,11 @@ func TestAPlanShowsWhatIsKnownAndKeepsTheRestAsExpressions(t *testing.T) {
 		"hopeless skipped: its condition is false: ${{ inputs.never && steps.first.state == 'failed' }}", "unset asks",
 		"off skipped: its condition is false: ${{ inputs.never }}",
 	})
-	s, _ := plan.Step(incident.StepKey{Target: targetA, ID: "unset"})
+	s := stepOfA(t, plan, "unset")
 	if s.Deferred["value"] != "${{ steps.first.outputs.was }}" || s.Inputs["number"] != int64(12) {
 		t.Errorf("inputs %v, deferred %v", s.Inputs, s.Deferred)
 	}
-	if l, _ := plan.Step(incident.StepKey{Target: targetA, ID: "later"}); l.When != condition.Source {
+	if l := stepOfA(t, plan, "later"); l.When != condition.Source {
 		t.Errorf("condition %q", l.When)
 	}
 	if len(b.world.effects) > 0 {
@@ -127,7 +127,7 @@ func TestAReadThatFailsIsNoObstacleWhereTheConditionIsStillOpen(t *testing.T) {
 	condition := expr("${{ steps.first.outputs.agent }}", notYet, "first")
 	s.When = &condition
 	pb := playbook(step("first", "additive"), s)
-	if s, _ := b.plan(pb).Step(incident.StepKey{Target: targetA, ID: "memory"}); s.Proposal != nil || !s.Asks {
+	if s := stepOfA(t, b.plan(pb), "memory"); s.Proposal != nil || !s.Asks {
 		t.Errorf("proposal %v, asks %v", s.Proposal, s.Asks)
 	}
 }
@@ -253,12 +253,12 @@ func TestAnInputThatNoChangeDependsOnHoldsNoPlanUp(t *testing.T) {
 	late.With = map[string]incident.Expr{"value": expr("${{ steps.first.outputs.was }}", func(s incident.Scope) (any, error) {
 		return s.Steps["first"].Outputs["was"], nil
 	}, "first")}
-	s, _ := b.plan(playbook(step("first", "additive"), late)).Step(incident.StepKey{Target: targetA, ID: "late"})
+	s := stepOfA(t, b.plan(playbook(step("first", "additive"), late)), "late")
 	if s.Proposal == nil || len(s.Proposal.Changes) != 1 || s.Deferred["value"] == "" {
 		t.Errorf("planned %+v, deferred %v", s.Proposal, s.Deferred)
 	}
 	b.fake("fake.disruptive").plan = func(incident.Request, *incident.Proposal) error { return errors.New("no reading yet") }
-	if s, _ := b.plan(playbook(step("first", "additive"), late)).Step(incident.StepKey{Target: targetA, ID: "late"}); s.Proposal != nil {
+	if s := stepOfA(t, b.plan(playbook(step("first", "additive"), late)), "late"); s.Proposal != nil {
 		t.Errorf("planned %+v, though it could not be read", s.Proposal)
 	}
 	b.fake("fake.disruptive").plan = func(incident.Request, *incident.Proposal) error {
@@ -268,4 +268,16 @@ func TestAnInputThatNoChangeDependsOnHoldsNoPlanUp(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "12 is too many") {
 		t.Errorf("what is known is refused, and yet the plan is %+v, %v", plan, err)
 	}
+}
+
+// stepOfA is the step of the first target.
+func stepOfA(t *testing.T, p incident.Plan, id string) incident.StepPlan {
+	t.Helper()
+	for _, s := range p.Steps {
+		if s.ID == id && s.Target == targetA {
+			return s
+		}
+	}
+	t.Fatalf("the plan has no step %s", id)
+	return incident.StepPlan{}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/gowebpki/jcs"
-	"go.etcd.io/bbolt"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -19,37 +18,6 @@ type Proof struct {
 	Entry      json.RawMessage `json:"entry"`
 	Checkpoint string          `json:"checkpoint"` // the signed note
 	Hashes     []tlog.Hash     `json:"hashes"`     // base64, from the leaf's sibling to the root's child
-}
-
-// Prove proves an entry against the checkpoint file, or against a new
-// checkpoint where that one does not cover the entry yet.
-func (j *Journal) Prove(seq uint64) (Proof, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err := j.usable(); err != nil {
-		return Proof{}, err
-	}
-	if seq >= j.size {
-		return Proof{}, noEntry(seq, j.size)
-	}
-	if seq >= j.signed {
-		if _, err := j.checkpoint(); err != nil {
-			return Proof{}, err
-		}
-	}
-	c, err := readCheckpoint(j.dir)
-	if err != nil {
-		return Proof{}, err
-	}
-	p := Proof{Checkpoint: c.Note}
-	err = guarded(j.db.Path(), func() error {
-		return j.db.View(func(tx *bbolt.Tx) (err error) {
-			p.Entry = append(p.Entry, tx.Bucket(entriesBucket).Get(itob(seq))...)
-			p.Hashes, err = tlog.ProveRecord(int64(j.signed), int64(seq), storedHashes(tx))
-			return err
-		})
-	})
-	return p, err
 }
 
 func noEntry(seq, size uint64) error {

@@ -349,7 +349,7 @@ func (s *sessionScreen) View(size Size) string {
 func (s *sessionScreen) line() string {
 	words := make([]string, len(s.session.Command))
 	for i, w := range s.session.Command {
-		words[i] = quote(w)
+		words[i] = Quote(w)
 	}
 	return strings.Join(words, " ")
 }

@@ -121,9 +121,6 @@ func (a *App) deliver(m addressed) tea.Cmd {
 	switch msg := m.msg.(type) {
 	case pushMsg:
 		return a.push(msg.screen)
-	case replaceMsg:
-		a.drop(m.to)
-		return a.push(msg.screen)
 	case restartMsg:
 		for _, p := range a.stack[1:] {
 			p.leave()
@@ -135,16 +132,11 @@ func (a *App) deliver(m addressed) tea.Cmd {
 	case sayMsg:
 		a.say(msg.text, msg.bad)
 		return nil
-	case copyMsg:
-		a.say("copied: "+msg.text, false)
-		return tea.SetClipboard(msg.text)
 	case askMsg:
 		a.asks = newQuestion(msg.question, m.to, a.env.Clock.Now())
 		return nil
 	case execMsg:
 		return tea.ExecProcess(msg.cmd, func(err error) tea.Msg { return addressed{m.to, msg.ended(err)} })
-	case quitMsg:
-		return a.quit()
 	default:
 		return m.to.address(m.to.screen.Update(msg))
 	}

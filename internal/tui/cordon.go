@@ -40,13 +40,13 @@ func (c *Cordon) Dir(caseID string) string { return filepath.Join(c.Home, "cases
 func (c *Cordon) Line(args ...string) string {
 	words := []string{"cordon"}
 	for _, a := range append(append([]string{}, c.Globals...), args...) {
-		words = append(words, quote(a))
+		words = append(words, Quote(a))
 	}
 	return strings.Join(words, " ")
 }
 
-// quote makes a word safe for a POSIX shell.
-func quote(word string) string {
+// Quote makes a word safe for a POSIX shell.
+func Quote(word string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@,+%", r)
 	}

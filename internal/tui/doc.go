@@ -20,6 +20,6 @@
 // the App's, wherever nothing is being typed. The letters that lead from screen
 // to screen are the same everywhere: routes.go.
 //
-// It may import incident, journal and evidence, and never AWS: it works without
+// It imports incident, journal, evidence and triage, and never AWS: it works without
 // an account. It reads the time through incident.Clock.
 package tui

@@ -57,20 +57,17 @@ type ShownMsg struct{}
 // The messages by which screens talk to the App.
 type (
 	pushMsg    struct{ screen Screen }
-	replaceMsg struct{ screen Screen }
 	restartMsg struct{ screen Screen }
 	popMsg     struct{}
 	sayMsg     struct {
 		text string
 		bad  bool
 	}
-	copyMsg struct{ text string }
 	askMsg  struct{ question Confirm }
 	execMsg struct {
 		cmd   *exec.Cmd
 		ended func(error) tea.Msg
 	}
-	quitMsg struct{}
 	// addressed is the result of a screen's command, on its way to that screen.
 	addressed struct {
 		to  *page
@@ -80,9 +77,6 @@ type (
 
 // Push opens a screen on top of this one.
 func Push(s Screen) tea.Cmd { return func() tea.Msg { return pushMsg{s} } }
-
-// Replace opens a screen in the place of this one.
-func Replace(s Screen) tea.Cmd { return func() tea.Msg { return replaceMsg{s} } }
 
 // Restart opens a screen on the first one, leaving all others: a new run is not
 // a detail of where it was started.
@@ -97,9 +91,6 @@ func Say(text string) tea.Cmd { return func() tea.Msg { return sayMsg{text: text
 // Warn is Say for what went wrong.
 func Warn(text string) tea.Cmd { return func() tea.Msg { return sayMsg{text, true} } }
 
-// Copy puts text into the terminal's clipboard (OSC 52).
-func Copy(text string) tea.Cmd { return func() tea.Msg { return copyMsg{text} } }
-
 // Ask shows a question above the screen; its Yes is called where the answer is yes.
 func Ask(c Confirm) tea.Cmd { return func() tea.Msg { return askMsg{c} } }
 
@@ -107,9 +98,6 @@ func Ask(c Confirm) tea.Cmd { return func() tea.Msg { return askMsg{c} } }
 func Exec(cmd *exec.Cmd, ended func(error) tea.Msg) tea.Cmd {
 	return func() tea.Msg { return execMsg{cmd, ended} }
 }
-
-// Quit ends the TUI.
-func Quit() tea.Cmd { return func() tea.Msg { return quitMsg{} } }
 
 // page is a screen on the stack.
 type page struct {

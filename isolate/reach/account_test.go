@@ -47,7 +47,11 @@ func readErr(t *testing.T, a *rehearsal.Account) (*reach.Network, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return reach.Read(t.Context(), client, inst.Reservations[0].Instances[0], nics.NetworkInterfaces)
+	vpc, err := reach.ReadVPC(t.Context(), client, aws.ToString(inst.Reservations[0].Instances[0].VpcId))
+	if err != nil {
+		return nil, err
+	}
+	return reach.New(inst.Reservations[0].Instances[0], nics.NetworkInterfaces, vpc)
 }
 
 // The suspect of web-tier has an interface in a public subnet and one in a private

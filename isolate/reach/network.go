@@ -2,15 +2,12 @@ package reach
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"golang.org/x/sync/errgroup"
 )
 
 // Network is an instance with everything that decides its paths.
@@ -31,26 +28,6 @@ type nic struct {
 	nets4, nets6    []netip.Prefix
 	primary6        netip.Addr     // can't be unassigned; zero for none
 	local           []netip.Prefix // what the subnet's route table keeps in the VPC
-}
-
-// Read reads the VPCs of these interfaces of the instance, at once, and works out
-// the paths. For many instances of one VPC: ReadVPC once, then New for each.
-func Read(ctx context.Context, client *ec2.Client, instance ec2types.Instance, interfaces []ec2types.NetworkInterface) (*Network, error) {
-	var ids []string
-	for _, n := range interfaces {
-		if id := aws.ToString(n.VpcId); !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	vpcs := make([]*VPC, len(ids))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, id := range ids {
-		g.Go(func() (err error) { vpcs[i], err = ReadVPC(ctx, client, id); return err })
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return New(instance, interfaces, vpcs...)
 }
 
 // New works out the paths of an instance whose interfaces are these, as AWS shows
