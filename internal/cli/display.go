@@ -244,6 +244,8 @@ func entryText(e incident.Entry, verbose bool) string {
 		}
 	case incident.EntryAnchorOwed:
 		return "the checkpoint could not be put into the evidence store yet: " + data[incident.AnchorOwed](e).Reason
+	case incident.EntryClockSet:
+		return data[incident.ClockSet](e).String()
 	case incident.EntryCallIntent:
 		if c := data[incident.CallIntent](e); verbose {
 			return fmt.Sprintf("    → %s:%s", c.Service, c.Operation)

@@ -3,6 +3,7 @@ package incident
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -53,6 +54,7 @@ const (
 	EntryNote       EntryType = "note"          // Note
 	EntryCheckpoint EntryType = "checkpoint"    // Checkpoint
 	EntryAnchorOwed EntryType = "anchor.owed"   // AnchorOwed
+	EntryClockSet   EntryType = "clock.set"     // ClockSet
 )
 
 // EntryTypes are all there are.
@@ -61,7 +63,7 @@ func EntryTypes() []EntryType {
 		EntryCaseOpened, EntryCaseClosed, EntryRunStarted, EntryRunRefused, EntryRunResumed, EntryRunEnded, EntryRunPaused, EntryRunContinued,
 		EntryStepWaiting, EntryApproval, EntryStepIntent, EntryStepRecord, EntryStepOutcome, EntryStepRetry,
 		EntryCallIntent, EntryCallResult, EntryCallCount,
-		EntryEvidence, EntryCustody, EntryCleanRoom, EntryNote, EntryCheckpoint, EntryAnchorOwed,
+		EntryEvidence, EntryCustody, EntryCleanRoom, EntryNote, EntryCheckpoint, EntryAnchorOwed, EntryClockSet,
 	}
 }
 
@@ -256,6 +258,20 @@ type Checkpoint struct {
 type AnchorOwed struct {
 	Size   uint64 `json:"size"`
 	Reason string `json:"reason"`
+}
+
+// ClockSet: the machine's clock no longer shows what it would have shown if it had run on since
+// the entry before: somebody set it, or the machine slept. Times from here on are by the new setting.
+type ClockSet struct {
+	By float64 `json:"by_s"` // seconds; below zero: it was set back
+}
+
+func (c ClockSet) String() string {
+	by := time.Duration(c.By * float64(time.Second)).Round(time.Millisecond)
+	if by < 0 {
+		return fmt.Sprintf("the machine's clock was set back by %s", -by)
+	}
+	return fmt.Sprintf("the machine's clock was set forward by %s, or the machine slept that long", by)
 }
 
 type stepKey struct{}

@@ -32,14 +32,17 @@ type RunState struct {
 	Inputs  map[string]any
 	Started time.Time
 	Ended   time.Time // zero while it runs
-	Resumed int       // how often
-	Outcome Outcome   // empty while it runs
+	// Took is how long it went on, whatever the clock was set to meanwhile; zero while it runs.
+	Took    time.Duration
+	Resumed int     // how often
+	Outcome Outcome // empty while it runs
 	Error   string
 	// Approved is the approval of the whole plan; nil where steps are approved one by one.
 	Approved *Approval
 	Paused   *RunPaused              // nil unless it is paused
 	Steps    map[StepKey]*StepStatus // all of the plan's
 
+	begun time.Time      // Started, by the clock as it is set now
 	keys  map[string]int // places in Plan.Steps, by StepKey.String
 	first map[Target]int // places in Plan.Steps of the targets' first steps
 }
@@ -49,7 +52,9 @@ type StepStatus struct {
 	State   StepState
 	Started time.Time // its first intent
 	Ended   time.Time // its last outcome
-	Tries   int
+	// StartedAfter and EndedAfter are how long after the run's start that was, whatever the clock was set to meanwhile.
+	StartedAfter, EndedAfter time.Duration
+	Tries                    int
 	// Intent is that of the first try. Later tries repeat its inputs and
 	// proposal: a fresh read could show our own isolation as the state before.
 	Intent  *StepIntent
@@ -160,6 +165,8 @@ func (s *State) add(e Entry) error {
 		return s.start(e)
 	case EntryRunRefused:
 		return nil
+	case EntryClockSet:
+		return s.clockSet(e)
 	}
 	if e.Run == "" {
 		return nil // by hand, outside any run
@@ -196,6 +203,17 @@ func (s *State) anchored(e Entry) error {
 	return nil
 }
 
+func (s *State) clockSet(e Entry) error {
+	var d ClockSet
+	if err := json.Unmarshal(e.Data, &d); err != nil {
+		return err
+	}
+	for _, r := range s.Runs {
+		r.begun = r.begun.Add(time.Duration(d.By * float64(time.Second)))
+	}
+	return nil
+}
+
 func (s *State) start(e Entry) error {
 	if s.Run(e.Run) != nil {
 		return fmt.Errorf("run %s was started before", e.Run)
@@ -205,7 +223,7 @@ func (s *State) start(e Entry) error {
 		return err
 	}
 	r := &RunState{
-		ID: e.Run, Case: s.Case, Kind: d.Kind, Plan: d.Plan, Source: d.Source, Inputs: d.Inputs, Started: e.Time,
+		ID: e.Run, Case: s.Case, Kind: d.Kind, Plan: d.Plan, Source: d.Source, Inputs: d.Inputs, Started: e.Time, begun: e.Time,
 		Steps: make(map[StepKey]*StepStatus, len(d.Plan.Steps)), keys: make(map[string]int, len(d.Plan.Steps)),
 		first: make(map[Target]int, len(d.Plan.Targets)),
 	}
@@ -252,7 +270,7 @@ func (r *RunState) add(e Entry) error {
 		return nil
 	case EntryRunResumed:
 		r.Resumed++
-		r.Outcome, r.Ended, r.Error = "", time.Time{}, ""
+		r.Outcome, r.Ended, r.Took, r.Error = "", time.Time{}, 0, ""
 		r.rest()
 		r.reopen()
 		return nil
@@ -261,7 +279,7 @@ func (r *RunState) add(e Entry) error {
 		if err := json.Unmarshal(e.Data, &d); err != nil {
 			return err
 		}
-		r.Outcome, r.Error, r.Ended = d.Outcome, d.Error, e.Time
+		r.Outcome, r.Error, r.Ended, r.Took = d.Outcome, d.Error, e.Time, r.After(e.Time)
 		r.rest()
 		return nil
 	}
@@ -275,9 +293,12 @@ func (r *RunState) add(e Entry) error {
 	case e.Type == EntryStepRetry:
 		return r.retried(e, status)
 	default:
-		return status.add(e)
+		return status.add(e, r.After(e.Time))
 	}
 }
+
+// After is how long after the run's start now is, by the clock as the journal's last entry knows it to be set.
+func (r *RunState) After(now time.Time) time.Duration { return now.Sub(r.begun) }
 
 // step returns the step that the entry is about.
 func (r *RunState) step(e Entry) (*StepPlan, *StepStatus, error) {
@@ -358,7 +379,8 @@ func (r *RunState) retried(e Entry, status *StepStatus) error {
 	return nil
 }
 
-func (s *StepStatus) add(e Entry) error {
+// add folds an entry in that was written so long after the run's start.
+func (s *StepStatus) add(e Entry, after time.Duration) error {
 	switch e.Type {
 	case EntryStepWaiting:
 		s.State, s.Waiting, s.WaitingSince, s.Approval = Waiting, new(StepWaiting), e.Time, nil
@@ -367,13 +389,13 @@ func (s *StepStatus) add(e Entry) error {
 		s.State, s.Approval, s.WaitingSince = Pending, new(Approval), time.Time{}
 		return json.Unmarshal(e.Data, s.Approval)
 	case EntryStepIntent:
-		return s.intend(e)
+		return s.intend(e, after)
 	case EntryStepOutcome:
 		var d StepOutcome
 		if err := json.Unmarshal(e.Data, &d); err != nil {
 			return err
 		}
-		s.State, s.Outcome, s.Ended, s.Error, s.Hint = d.State, &d, e.Time, d.Error, d.Hint
+		s.State, s.Outcome, s.Ended, s.EndedAfter, s.Error, s.Hint = d.State, &d, e.Time, after, d.Error, d.Hint
 		if d.Result.Outputs != nil || d.Result.Applied != nil {
 			s.Result = d.Result
 		}
@@ -389,14 +411,14 @@ func (s *StepStatus) add(e Entry) error {
 	}
 }
 
-func (s *StepStatus) intend(e Entry) error {
+func (s *StepStatus) intend(e Entry, after time.Duration) error {
 	var d StepIntent
 	if err := json.Unmarshal(e.Data, &d); err != nil {
 		return err
 	}
 	s.State, s.Tries, s.Outcome, s.Ended, s.Error, s.Hint = Running, d.Try, nil, time.Time{}, "", ""
 	if s.Intent == nil {
-		s.Intent, s.Started = &d, e.Time
+		s.Intent, s.Started, s.StartedAfter = &d, e.Time, after
 	}
 	return nil
 }

@@ -107,6 +107,44 @@ func TestTheSummaryTellsWhenTheLastTargetWasContained(t *testing.T) {
 	}
 }
 
+// What took how long is the same wherever in a run the clock was set, and by how much.
+func TestASetClockChangesNoDuration(t *testing.T) {
+	b := newBench(t)
+	pb := playbook(step("leave", "leave"), step("cut", "cut", "leave"), step("after", "additive", "cut"))
+	want := b.run(pb)
+	entries := b.journal.all()
+	for _, by := range []time.Duration{-time.Hour, -3 * time.Second, 90 * time.Minute} {
+		for at := range entries[2:] {
+			s := incident.NewState()
+			add := func(e incident.Entry) {
+				if err := s.Add(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, e := range entries {
+				if i == at+2 {
+					data, err := json.Marshal(incident.ClockSet{By: by.Seconds()})
+					must(t, err)
+					add(incident.Entry{Type: incident.EntryClockSet, Time: e.Time.Add(by), Data: data})
+				}
+				if i >= at+2 {
+					e.Time = e.Time.Add(by)
+				}
+				add(e)
+			}
+			r := s.Run(want.ID)
+			if after := r.ContainedAfter(); after == nil || *after != *want.ContainedAfter() || r.Took != want.Took {
+				t.Errorf("set by %s at entry %d: contained after %v, took %s; want %v, %s", by, at+2, after, r.Took, *want.ContainedAfter(), want.Took)
+			}
+			for key, status := range r.Steps {
+				if w := want.Steps[key]; status.EndedAfter-status.StartedAfter != w.Ended.Sub(w.Started) {
+					t.Errorf("set by %s at entry %d: %s took %s, want %s", by, at+2, key, status.EndedAfter-status.StartedAfter, w.Ended.Sub(w.Started))
+				}
+			}
+		}
+	}
+}
+
 func TestTheSummaryHasTheDocumentedNames(t *testing.T) {
 	b := newBench(t)
 	j, err := json.Marshal(b.run(playbook(step("a", "additive"))).Summary())

@@ -118,8 +118,8 @@ func (r *RunState) targetSummary(t Target) TargetSummary {
 		sum.Outcome = all.outcome(r.Outcome == OutcomeInterrupted)
 	}
 	sum.Error, sum.ResidualExposure = strings.Join(all.problems, "\n"), residual.list()
-	if cut := r.cutAt(t); !cut.IsZero() {
-		sum.ContainedAfter = r.seconds(cut)
+	if after, cut := r.cutAfter(t); cut {
+		sum.ContainedAfter = new(after.Seconds())
 	}
 	return sum
 }
@@ -144,11 +144,9 @@ func (x *exposures) add(list []Exposure) {
 
 func (x *exposures) list() []Exposure { return append([]Exposure{}, x.order...) }
 
-// cutAt is when the target's network was cut and the cut verified, by the
-// first step that did it; zero where none did.
-func (r *RunState) cutAt(t Target) time.Time {
-	var first time.Time
-	cut := false
+// cutAfter is how long after the run's start the target's network was cut and the cut verified, by
+// the first step that did it; false where none did.
+func (r *RunState) cutAfter(t Target) (first time.Duration, cut bool) {
 	for _, step := range r.on(t) {
 		if !slices.Contains(step.Provides, NetworkCut) {
 			continue
@@ -157,38 +155,30 @@ func (r *RunState) cutAt(t Target) time.Time {
 		if status.Outcome == nil || status.Outcome.State != Succeeded {
 			continue
 		}
-		if !cut || status.Ended.Before(first) {
-			cut, first = true, status.Ended
+		if !cut || status.EndedAfter < first {
+			cut, first = true, status.EndedAfter
 		}
 	}
-	return first
+	return first, cut
 }
 
 // ContainedAfter is the time in seconds from the run's start until the network cut
-// of its last target was verified; nil where a target's was not, or the playbook cuts none.
+// of its last target was verified, whatever the clock was set to meanwhile; nil where a target's was not, or the playbook cuts none.
 func (r *RunState) ContainedAfter() *float64 {
 	if len(r.Plan.LeftOut) > 0 {
 		return nil
 	}
-	var last time.Time
+	var last time.Duration
+	contained := false
 	for _, t := range r.Plan.Targets {
-		cuts := slices.ContainsFunc(r.on(t), func(s StepPlan) bool { return slices.Contains(s.Provides, NetworkCut) })
-		cut := r.cutAt(t)
-		if cuts && cut.IsZero() {
+		after, cut := r.cutAfter(t)
+		if !cut && slices.ContainsFunc(r.on(t), func(s StepPlan) bool { return slices.Contains(s.Provides, NetworkCut) }) {
 			return nil
 		}
-		if cut.After(last) {
-			last = cut
-		}
+		contained, last = contained || cut, max(last, after)
 	}
-	if last.IsZero() {
+	if !contained {
 		return nil
 	}
-	return r.seconds(last)
-}
-
-// seconds is how long after the run's start t was.
-func (r *RunState) seconds(t time.Time) *float64 {
-	s := t.Sub(r.Started).Seconds()
-	return &s
+	return new(last.Seconds())
 }

@@ -42,6 +42,8 @@ type Journal struct {
 	changed chan struct{} // closed, and made anew, by every entry
 	closing bool
 
+	clockRead reading // what readClock compares with
+
 	watchers watchers
 }
 
@@ -82,6 +84,7 @@ func Open(ctx context.Context, dir string, key Key, clock incident.Clock) (*Jour
 	if err := guarded(path, func() error { return j.db.View(j.load) }); err != nil {
 		return nil, errors.Join(err, j.db.Close(), release(lock))
 	}
+	j.readClock()
 	return j, nil
 }
 
@@ -164,7 +167,8 @@ func Self() string {
 }
 
 // Append records what d says. It returns after the commit is on disk, in the
-// order of the entries' numbers. It does not look at whether ctx has ended:
+// order of the entries' numbers. Where the machine's clock was set since the entry before, an entry that
+// says so comes first. It does not look at whether ctx has ended:
 // what has happened is recorded all the same. Where a commit fails, this and every
 // further Append returns ErrFailed and nothing may be done until the journal
 // is opened again; the entry whose commit failed may then be there. A draft
@@ -183,16 +187,27 @@ func (j *Journal) Append(_ context.Context, d incident.Draft) (incident.Entry, e
 	if err := j.usable(); err != nil {
 		return incident.Entry{}, err
 	}
-	raw, err := seal(incident.Entry{
-		Seq: j.size, Time: j.clock.Now().UTC(), Type: d.Type, Case: j.c.ID,
-		Run: d.Run, Step: d.Step, Target: d.Target, Actor: d.Actor, Data: data, Prev: j.head,
+	now, set := j.readClock()
+	if set != 0 {
+		if err := j.sayClockSet(now, set); err != nil {
+			return incident.Entry{}, err
+		}
+	}
+	return j.commit(incident.Entry{
+		Time: now, Type: d.Type, Run: d.Run, Step: d.Step, Target: d.Target, Actor: d.Actor, Data: data,
 	})
+}
+
+// commit numbers and chains an entry, and puts it on disk. Held: mu.
+func (j *Journal) commit(e incident.Entry) (incident.Entry, error) {
+	e.Seq, e.Case, e.Prev = j.size, j.c.ID, j.head
+	raw, err := seal(e)
 	if err != nil {
-		return incident.Entry{}, fmt.Errorf("journal entry %s: %w", d.Type, err)
+		return incident.Entry{}, fmt.Errorf("journal entry %s: %w", e.Type, err)
 	}
 	entry, err := decode(raw)
 	if err != nil {
-		return incident.Entry{}, fmt.Errorf("journal entry %s: %w", d.Type, err)
+		return incident.Entry{}, fmt.Errorf("journal entry %s: %w", e.Type, err)
 	}
 	err = guarded(j.db.Path(), func() error {
 		return j.db.Update(func(tx *bbolt.Tx) error { return put(tx, record{entry.Seq, raw}) })

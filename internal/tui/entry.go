@@ -41,6 +41,8 @@ func entryLine(t *Theme, e incident.Entry) string {
 			return fmt.Sprintf("checkpoint of %d entries", c.Size)
 		}
 		return fmt.Sprintf("checkpoint of %d entries, anchored", c.Size)
+	case incident.EntryClockSet:
+		return t.Warn.Render(data[incident.ClockSet](e).String())
 	case incident.EntryAnchorOwed:
 		return t.Warn.Render("anchor owed: ") + clean(data[incident.AnchorOwed](e).Reason)
 	}

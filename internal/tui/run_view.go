@@ -120,9 +120,9 @@ func (r *Run) clock(size Size) []string {
 		return nil
 	}
 	t := r.env.Theme
-	end := r.now()
-	if !run.Ended.IsZero() {
-		end = run.Ended
+	elapsed := run.Took
+	if run.Ended.IsZero() {
+		elapsed = run.After(r.now())
 	}
 	mark := t.outcome(run.Outcome)
 	if run.Outcome == "" && !r.view.Live {
@@ -130,7 +130,7 @@ func (r *Run) clock(size Size) []string {
 		mark.Word = "not under way"
 	}
 	what := mark.String() + "  " + t.Strong.Render(clean(run.Plan.Playbook)) + t.Dim.Render(" "+run.ID)
-	took := clockText(end.Sub(run.Started))
+	took := clockText(elapsed)
 	const wide, high = 110, 30
 	if t.Unicode && !t.Still && size.W >= wide && size.H >= high {
 		big := bigText(took)
@@ -249,9 +249,9 @@ func (r *Run) stepRow(s incident.StepPlan, depth int, chosen bool, width int) st
 	switch {
 	case status.Started.IsZero():
 	case !status.Ended.IsZero():
-		took = tookText(status.Ended.Sub(status.Started))
+		took = tookText(status.EndedAfter - status.StartedAfter)
 	case !t.Still:
-		took = tookText(r.now().Sub(status.Started))
+		took = tookText(r.index.run.After(r.now()) - status.StartedAfter)
 	}
 	impact := t.Impact(s.Impact)
 	if t.Still {

@@ -112,7 +112,7 @@ func stepDetail(t *Theme, v *CaseView, run *incident.RunState, step incident.Ste
 	d.rule(clean(step.ID + " on " + step.Target.Instance))
 	d.b.WriteString(t.State(status.State).String() + "  " + t.Impact(step.Impact).String() + "  " + t.Dim.Render(clean(step.Action)) + "\n")
 	d.text("does", step.Title)
-	d.text("when", stepTimes(t, status, now))
+	d.text("when", stepTimes(t, status, run.After(now)))
 	if status.State == incident.Unknown {
 		d.text("unknown", "it was begun, and no outcome is journaled: it may or may not have happened. A resume finds out.")
 	}
@@ -137,7 +137,8 @@ func stepDetail(t *Theme, v *CaseView, run *incident.RunState, step incident.Ste
 	return d.b.String()
 }
 
-func stepTimes(t *Theme, s *incident.StepStatus, now time.Time) string {
+// stepTimes are of a step of a run that has gone on for so long.
+func stepTimes(t *Theme, s *incident.StepStatus, elapsed time.Duration) string {
 	const at = "15:04:05"
 	var text string
 	switch {
@@ -150,10 +151,10 @@ func stepTimes(t *Theme, s *incident.StepStatus, now time.Time) string {
 	case s.Ended.IsZero():
 		text = "since " + s.Started.UTC().Format(at)
 		if !t.Still && s.State == incident.Running {
-			text += ", " + tookText(now.Sub(s.Started))
+			text += ", " + tookText(elapsed-s.StartedAfter)
 		}
 	default:
-		text = s.Started.UTC().Format(at) + " to " + s.Ended.UTC().Format(at) + ", " + tookText(s.Ended.Sub(s.Started))
+		text = s.Started.UTC().Format(at) + " to " + s.Ended.UTC().Format(at) + ", " + tookText(s.EndedAfter-s.StartedAfter)
 	}
 	if s.Tries > 1 {
 		text += fmt.Sprintf(", try %d", s.Tries)
