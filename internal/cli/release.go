@@ -163,7 +163,7 @@ func (r *record) targets(named []incident.Target) ([]incident.Target, error) {
 	}
 	targets = distinct(targets)
 	if len(problems) > 0 {
-		return nil, incident.WithHint(&usageError{errors.Join(problems...)}, "without --instance a release is about every instance of the case; --plan shows which those are")
+		return nil, incident.WithHint(&usageError{errors.Join(problems...)}, "without --instance it is about every instance of the case: cordon case exposure "+r.state.Case.ID+" lists them")
 	}
 	return targets, nil
 }

@@ -20,31 +20,57 @@ import (
 
 func newTriage(g *globals) *cobra.Command {
 	var s selection
+	var caseID string
 	cmd := &cobra.Command{
 		Use:   "triage TARGETS",
 		Short: "Whose an instance is, who reaches it, and what cutting it off would break; reads only",
 		Long: `Reads an instance and what surrounds it: owner, queue, classification and criticality by its tags,
 paths and open rules, load balancers, Auto Scaling group, who shares its role, neighbours. It needs
-no case and changes nothing. What can't be read is named, and not judged.`,
+no case and changes nothing; with --case it is about the instances of a case. What can't be read is
+named, and not judged.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runTriage(cmd.Context(), g, s) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runTriage(cmd.Context(), g, caseID, s) },
 	}
 	s.addFlags(cmd, "the instance")
 	s.addFilterFlag(cmd)
+	cmd.Flags().StringVar(&caseID, "case", "", "the instances of this case; of them those that --instance and --instances-file name")
 	return cmd
 }
 
-func runTriage(ctx context.Context, g *globals, s selection) error {
+func runTriage(ctx context.Context, g *globals, caseID string, s selection) error {
 	w, err := g.open()
 	if err != nil {
 		return err
 	}
-	a := w.access(nil, "")
-	targets, err := w.targets(ctx, a, s)
+	a := w.access(nil, caseID)
+	targets, err := w.toTriage(ctx, a, caseID, s)
 	if err != nil {
 		return err
 	}
 	return w.triage(ctx, a, targets)
+}
+
+// toTriage is the selection, or what it leaves of a case's targets.
+func (w *workspace) toTriage(ctx context.Context, a *access.Access, caseID string, s selection) ([]incident.Target, error) {
+	if caseID == "" {
+		return w.targets(ctx, a, s)
+	}
+	if len(s.filters) > 0 {
+		return nil, usagef("--case is about the instances of a case, --filter finds others: which of them?")
+	}
+	named, err := s.named(w.g.in)
+	if err != nil {
+		return nil, err
+	}
+	r, err := w.read(ctx, caseID)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := r.targets(named)
+	if err == nil && len(targets) == 0 {
+		err = incident.WithHint(usagef("case %s has no target yet", caseID), "name the instance with --instance")
+	}
+	return targets, err
 }
 
 // triagesAtOnce is how many instances are read side by side; they wait for AWS's budgets together.
