@@ -52,8 +52,7 @@ func Load(o LoadOptions) func(ctx context.Context, region string) (aws.Config, e
 			cfg.Region = region
 		}
 		if cfg.Region == "" {
-			return aws.Config{}, incident.WithHint(errors.New("no AWS Region is set"),
-				"name it with --region, in AWS_REGION, or in the profile")
+			return aws.Config{}, Explain(&aws.MissingRegionError{})
 		}
 		return cfg, nil
 	}

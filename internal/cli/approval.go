@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -152,7 +154,15 @@ func (d *approvalDesk) answer(_ context.Context, step string, a incident.Approva
 	}
 	switch len(found) {
 	case 0:
-		return fmt.Errorf("no step %s is waiting for an approval", step)
+		err := fmt.Errorf("no step %s is waiting for an approval", step)
+		if len(d.open) == 0 {
+			return incident.WithHint(err, "none is: 'cordon case show' says where the run is")
+		}
+		waiting := slices.Sorted(maps.Keys(d.open))
+		if more := len(waiting) - listed; more > 0 {
+			waiting = append(waiting[:listed], fmt.Sprintf("and %d more", more))
+		}
+		return incident.WithHint(err, "these are: "+strings.Join(waiting, ", "))
 	case 1:
 	default:
 		return fmt.Errorf("several targets wait at step %s: name one of %s", step, strings.Join(found, ", "))

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+
 	"github.com/cordon-ir/cordon/internal/access"
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
@@ -47,6 +50,9 @@ func (g *globals) report(err error) int {
 	}
 	err = access.Explain(err)
 	code, hint := exitCode(err), g.hintOf(err)
+	if outcome := (*outcomeError)(nil); code == exitInterrupted && !errors.As(err, &outcome) {
+		err, hint = fmt.Errorf("%s was interrupted: %w", g.command, err), orElse(hint, "repeat the command")
+	}
 	fmt.Fprintf(g.err, "error: %s\n", err)
 	if hint != "" {
 		fmt.Fprintf(g.err, "hint: %s\n", hint)
@@ -65,11 +71,15 @@ func exitCode(err error) int {
 		held     *journal.HeldError
 		verify   *journal.VerifyError
 		corrupt  *journal.CorruptError
+		region   *aws.MissingRegionError
+		profile  awsconfig.SharedConfigProfileNotExistError
 	)
 	switch {
 	case errors.As(err, &outcome):
 		return outcome.code
 	case errors.As(err, &usage), errors.As(err, &problems), errors.As(err, &input), errors.As(err, &refused), errors.As(err, &drift), errors.Is(err, evidence.ErrNotLocked), errors.Is(err, playbooks.ErrUnknown):
+		return exitUsage
+	case errors.As(err, &region), errors.As(err, &profile):
 		return exitUsage
 	case errors.As(err, &verify), errors.As(err, &corrupt), errors.Is(err, evidence.ErrDigest), errors.Is(err, evidence.ErrNotFound):
 		return exitVerify

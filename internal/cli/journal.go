@@ -112,7 +112,7 @@ func runFollow(ctx context.Context, g *globals, o followOptions) error {
 			}
 		}
 		if o.until != "" {
-			return fmt.Errorf("case %s: no entry %s came before its process ended", o.caseID, o.until)
+			return fmt.Errorf("no entry %s came before its process ended", o.until)
 		}
 		return nil
 	}
@@ -265,7 +265,11 @@ func newJournalExport(g *globals) *cobra.Command {
 				if err != nil {
 					return incident.WithHint(&usageError{fmt.Errorf("--out: %w", err)}, "name a new file, in a directory that is there")
 				}
-				defer func() { err = errors.Join(err, f.Close()) }()
+				defer func() {
+					if err = errors.Join(err, f.Close()); err != nil {
+						err = errors.Join(err, os.Remove(out))
+					}
+				}()
 				to = f
 			}
 			if err := journal.Export(cmd.Context(), dir, to); err != nil {

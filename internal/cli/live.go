@@ -103,5 +103,8 @@ func (g *globals) withLive(ctx context.Context, caseID string, f func(context.Co
 	if err != nil {
 		return w.explainCase(caseID, err)
 	}
-	return errors.Join(f(ctx, client), client.Close())
+	if err := errors.Join(f(ctx, client), client.Close()); err != nil {
+		return fmt.Errorf("case %s: %w", caseID, err)
+	}
+	return nil
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/spf13/cobra"
 
 	"github.com/cordon-ir/cordon/internal/tui"
@@ -77,10 +79,7 @@ func newRoot(g *globals) *cobra.Command {
 			return g.showTUI(cmd.Context(), tui.Options{})
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if g.output != "text" && g.output != "json" {
-				return usagef("--output %q: want text or json", g.output)
-			}
-			return nil
+			return g.check()
 		},
 	}
 	f := root.PersistentFlags()
@@ -105,6 +104,22 @@ func newRoot(g *globals) *cobra.Command {
 	)
 	strictGroups(root)
 	return root
+}
+
+// check refuses global flags that could only be found wrong later, or not at all.
+func (g *globals) check() error {
+	endpoint, err := url.Parse(g.endpoint)
+	switch {
+	case g.output != "text" && g.output != "json":
+		return usagef("--output %q: want text or json", g.output)
+	case g.endpoint != "" && (err != nil || endpoint.Host == ""):
+		return usagef("--endpoint-url %q: want a URL, such as https://ec2.eu-central-1.amazonaws.com", g.endpoint)
+	case g.roleARN != "" && !arn.IsARN(g.roleARN):
+		return usagef("--role-arn %q: want a role's ARN, such as arn:aws:iam::111122223333:role/responder", g.roleARN)
+	case g.mfaSerial != "" && g.roleARN == "":
+		return usagef("--mfa-serial says by which device --role-arn is assumed: name the role too, or a profile that has both")
+	}
+	return nil
 }
 
 // strictGroups makes a group of commands refuse an unknown one: cobra would

@@ -383,9 +383,6 @@ func (w *workspace) here(ctx context.Context, a *access.Access) (incident.Target
 	if err != nil {
 		return incident.Target{}, err
 	}
-	if cfg.Region == "" {
-		return incident.Target{}, incident.WithHint(usagef("no AWS Region is set"), "add --region, or set AWS_REGION or the profile's region")
-	}
 	account, _, err := a.Identity(ctx, cfg.Region)
 	if err != nil {
 		return incident.Target{}, fmt.Errorf("asking AWS who we are: %w", err)

@@ -124,7 +124,7 @@ func (r *RunState) Skip(step string, s Skipping) (Draft, error) {
 	case status.State == Unknown:
 		return Draft{}, WithHint(fmt.Errorf("step %s may have changed something: nobody knows its outcome", k), "resume the run first, which finds it out")
 	default:
-		return Draft{}, fmt.Errorf("step %s is %s", k, status.State)
+		return Draft{}, fmt.Errorf("step %s is %s: it can't be left out any more", k, status.State)
 	}
 	return Draft{
 		Type: EntryStepOutcome, Run: r.ID, Step: k.ID, Target: k.Target.String(), Actor: s.By,
