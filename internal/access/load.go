@@ -31,6 +31,9 @@ type LoadOptions struct {
 	Clock incident.Clock
 }
 
+// ErrNoRegion: neither whoever asks nor the AWS configuration names a Region.
+var ErrNoRegion = errors.New("no AWS Region is set")
+
 // Load returns a loader of the ordinary AWS configuration: profiles, SSO, the
 // environment, AWS_ENDPOINT_URL, a role with or without MFA. Files are read and credentials are made once, at
 // the first call; Regions share them.
@@ -52,7 +55,7 @@ func Load(o LoadOptions) func(ctx context.Context, region string) (aws.Config, e
 			cfg.Region = region
 		}
 		if cfg.Region == "" {
-			return aws.Config{}, Explain(&aws.MissingRegionError{})
+			return aws.Config{}, incident.WithHint(ErrNoRegion, "name the Region with --region, in AWS_REGION, or in the profile")
 		}
 		return cfg, nil
 	}

@@ -100,17 +100,18 @@ func (x *execution) conclude(ctx context.Context, outcome incident.Outcome, runE
 	if err != nil {
 		return errors.Join(runErr, err)
 	}
-	if err := x.w.g.printSummary(report); err != nil && !errors.Is(err, syscall.EPIPE) { // nobody reads it any more: outliveReader
-		return errors.Join(runErr, err)
+	unsaid := x.w.g.printSummary(report)
+	if errors.Is(unsaid, syscall.EPIPE) {
+		unsaid = nil // nobody reads it any more: outliveReader
 	}
 	if x.w.afterwards != nil {
 		runErr = errors.Join(runErr, x.w.afterwards(ctx))
 	}
 	// Before the outcome: what a journal that does not verify says of a run is worth nothing.
 	if runErr = errors.Join(report.unverified, runErr); runErr != nil {
-		return fmt.Errorf("run %s: %w", x.run, runErr)
+		return errors.Join(fmt.Errorf("run %s: %w", x.run, runErr), unsaid)
 	}
-	return x.outcomeError(outcome, run)
+	return errors.Join(x.outcomeError(outcome, run), unsaid)
 }
 
 // outcomeError is the outcome as the command's error, with the way on; nil where it succeeded.

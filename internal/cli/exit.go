@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/cordon-ir/cordon/internal/access"
@@ -71,7 +70,6 @@ func exitCode(err error) int {
 		held     *journal.HeldError
 		verify   *journal.VerifyError
 		corrupt  *journal.CorruptError
-		region   *aws.MissingRegionError
 		profile  awsconfig.SharedConfigProfileNotExistError
 	)
 	switch {
@@ -79,7 +77,7 @@ func exitCode(err error) int {
 		return outcome.code
 	case errors.As(err, &usage), errors.As(err, &problems), errors.As(err, &input), errors.As(err, &refused), errors.As(err, &drift), errors.Is(err, evidence.ErrNotLocked), errors.Is(err, playbooks.ErrUnknown):
 		return exitUsage
-	case errors.As(err, &region), errors.As(err, &profile):
+	case errors.Is(err, access.ErrNoRegion), errors.As(err, &profile):
 		return exitUsage
 	case errors.As(err, &verify), errors.As(err, &corrupt), errors.Is(err, evidence.ErrDigest), errors.Is(err, evidence.ErrNotFound):
 		return exitVerify

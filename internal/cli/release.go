@@ -24,7 +24,7 @@ type releaseOptions struct {
 func newRelease(g *globals) *cobra.Command {
 	var o releaseOptions
 	cmd := &cobra.Command{
-		Use:   "release --case ID [--instance I] [--force]",
+		Use:   "release --case ID [--instance I] [--plan] [--force]",
 		Short: "Undo the isolation from the journal",
 		Long: `Puts back, exactly, what the case's runs changed on the instance: network first,
 then credentials, load balancers, the Auto Scaling group, protection. Where someone else

@@ -25,6 +25,7 @@ type globals struct {
 
 	in       io.Reader
 	out, err io.Writer
+	stdout   *output // which out is, but where something is shown on standard error
 
 	command  string // that was given, for the hint to its help
 	appended func() // called when a writer's entry is on disk; nil: nobody asks
@@ -54,6 +55,8 @@ func Execute(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 }
 
 func (g *globals) execute(ctx context.Context, args []string) int {
+	g.stdout = &output{to: g.out}
+	g.out = g.stdout
 	root := newRoot(g)
 	root.SetArgs(args)
 	root.SetIn(g.in)
@@ -61,7 +64,7 @@ func (g *globals) execute(ctx context.Context, args []string) int {
 	root.SetErr(g.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	g.command = cmd.CommandPath()
-	return g.report(err)
+	return g.report(g.stdout.whole(err))
 }
 
 func newRoot(g *globals) *cobra.Command {

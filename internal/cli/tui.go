@@ -54,7 +54,7 @@ func runAttach(ctx context.Context, g *globals, caseID string) error {
 // hasScreen reports whether someone sits at it: standard input and output.
 func (g *globals) hasScreen() bool {
 	in, ok := g.in.(*os.File)
-	out, ok2 := g.out.(*os.File)
+	out, ok2 := g.stdout.file()
 	return ok && ok2 && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
 }
 
@@ -75,7 +75,8 @@ func (g *globals) showTUI(ctx context.Context, o tui.Options) error {
 	o.Cordon = &tui.Cordon{Program: program, Globals: g.arguments(), Home: w.home, Env: os.Environ()}
 	o.Lines = g.lines
 	o.Clock, o.Rehearsal, o.Env = clock.Wall{}, w.isRehearsal(), os.Environ()
-	o.In, o.Out = g.in.(*os.File), g.out.(*os.File) // hasScreen has seen that
+	o.In = g.in.(*os.File) // hasScreen has seen that
+	o.Out, _ = g.stdout.file()
 	err = tui.Show(ctx, o)
 	if errors.Is(err, context.Canceled) {
 		return &outcomeError{exitInterrupted, "the TUI was ended by a signal", "runs go on without it; 'cordon attach' comes back"}
