@@ -285,7 +285,7 @@ func (a *App) draw() string {
 		return tooSmall(a.size)
 	}
 	body := Size{a.size.W, a.size.H - 2}
-	return a.header() + "\n" + frame(a.body(body), body) + "\n" + a.footer()
+	return a.env.Theme.drawable(a.header() + "\n" + frame(a.body(body), body) + "\n" + a.footer())
 }
 
 func (a *App) body(size Size) string {

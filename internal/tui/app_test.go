@@ -83,13 +83,20 @@ func TestARealCaseDoesNotSayREHEARSAL(t *testing.T) {
 	}
 }
 
-// What the journal says may hold other signs; what the TUI itself draws must not.
 func TestWithoutUnicodeTheSignsAreASCII(t *testing.T) {
 	d := homeDesk(t)
 	d.env.Theme.Unicode = false
 	for _, r := range d.at(120, 40) {
-		if r > unicode.MaxASCII && r != '…' {
+		if r > unicode.MaxASCII {
 			t.Fatalf("%q is drawn", r)
+		}
+	}
+	for text, want := range map[string]string{
+		"web\x1b[1m │…": "web\x1b[1m ?~", "a → b": "a > b", "Büro 東京": "B?ro ????",
+		"👨\u200d👩\u200d👧 e\u0301": "?? e", "\xff": "?",
+	} {
+		if got := d.env.Theme.drawable(text); got != want {
+			t.Errorf("%q is drawn as %q, want %q", text, got, want)
 		}
 	}
 	seen := make(map[string]string)

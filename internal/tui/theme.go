@@ -3,8 +3,10 @@ package tui
 import (
 	"image/color"
 	"strings"
+	"unicode/utf8"
 
 	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -68,6 +70,33 @@ func (t *Theme) sign(unicode, ascii string) string {
 		return unicode
 	}
 	return ascii
+}
+
+// drawable is a screen as the terminal can draw it: where it has ASCII only, what is cut ends in ~, and what
+// else there is, in names and tags, is as many question marks as it has cells.
+func (t *Theme) drawable(screen string) string {
+	if t.Unicode {
+		return screen
+	}
+	var b strings.Builder
+	for screen != "" {
+		if screen[0] < utf8.RuneSelf {
+			b.WriteByte(screen[0])
+			screen = screen[1:]
+			continue
+		}
+		sign, width := ansi.FirstGraphemeCluster(screen, ansi.GraphemeWidth)
+		switch sign {
+		case "…":
+			b.WriteByte('~')
+		case "→":
+			b.WriteByte('>')
+		default:
+			b.WriteString(strings.Repeat("?", width))
+		}
+		screen = screen[len(sign):]
+	}
+	return b.String()
 }
 
 // State marks a step's state.
