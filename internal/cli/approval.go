@@ -178,7 +178,7 @@ func (d *approvalDesk) answer(_ context.Context, step string, a incident.Approva
 // isTerminal reports whether someone sits at it: standard input and error.
 func (g *globals) isTerminal() bool {
 	in, ok := g.in.(*os.File)
-	out, ok2 := g.err.(*os.File)
+	out, ok2 := fileOf(g.err)
 	return ok && ok2 && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
 }
 

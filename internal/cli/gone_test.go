@@ -1,33 +1,42 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/cordon-ir/cordon/internal/clock"
 	"github.com/cordon-ir/cordon/internal/incident"
 	"github.com/cordon-ir/cordon/internal/journal"
+	"github.com/cordon-ir/cordon/internal/tui"
 )
 
-// outage takes AWS away at an operation's first call that a run makes, for so many attempts.
+// outage takes AWS away at an operation's first call that a run makes, for so many attempts. At the second the person who
+// looks on is given the time to see it.
 type outage struct {
 	operation string
 	err       error
+	lookOn    func() // nil: nobody does
 
-	mu    sync.Mutex
-	begun bool
-	left  int
+	mu      sync.Mutex
+	begun   bool
+	refused int
+	left    int
 }
 
 func (o *outage) attempt(operation string, step string) error {
@@ -38,6 +47,9 @@ func (o *outage) attempt(operation string, step string) error {
 		return nil
 	}
 	o.left--
+	if o.refused++; o.refused == 2 && o.lookOn != nil {
+		o.lookOn()
+	}
 	return o.err
 }
 
@@ -112,6 +124,95 @@ func TestARunGoesOnWhenAWSComesBackAndEndsWithAHintWhereItDoesNot(t *testing.T) 
 				t.Error(want.difference(got))
 			}
 		})
+	}
+}
+
+// A person with a screen reader attaches while AWS does not answer.
+func TestWhoIsAttachedSeesThatAWSIsGoneAndWhatBecomesOfTheRun(t *testing.T) {
+	for name, tc := range map[string]struct {
+		attempts int
+		code     int
+		sees     []string
+	}{
+		"it comes back": {3, exitDone, []string{"succeeded", "contained after"}},
+		"it stays away": {1 << 20, exitIncomplete, []string{"failed", "R resume"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newWorld(t)
+			gone := &outage{operation: "ModifyNetworkInterfaceAttribute", err: errGone, left: tc.attempts}
+			base := o.w.base
+			o.w.base = func(ctx context.Context, region string) (aws.Config, error) {
+				cfg, err := base(ctx, region)
+				return gone.attach(cfg), err
+			}
+			var person *onlooker
+			gone.lookOn = func() {
+				simulated := o.account.Clock()
+				simulated.Begin() // it stands still until the person has looked
+				defer simulated.End(time.Time{}, 0)
+				person = o.attaches()
+				person.hears("AWS can't be reached since")
+				person.hears("ModifyNetworkInterfaceAttribute")
+			}
+			code, stderr := o.run("contain", withoutAnalyses)
+			if code != tc.code {
+				t.Errorf("exit code %d:\n%s", code, stderr)
+			}
+			person.hears(tc.sees...)
+			person.leaves()
+			o.verify()
+		})
+	}
+}
+
+// onlooker is the TUI for screen readers on the world's case.
+type onlooker struct {
+	t     *testing.T
+	lines *bufio.Scanner
+	keys  *os.File
+	left  chan error
+	heard strings.Builder
+}
+
+func (o *world) attaches() *onlooker {
+	o.t.Helper()
+	in, keys, err := os.Pipe()
+	o.must(err)
+	said, out, err := os.Pipe()
+	o.must(err)
+	p := &onlooker{t: o.t, lines: bufio.NewScanner(said), keys: keys, left: make(chan error, 1)}
+	go func() {
+		err := tui.Show(o.t.Context(), tui.Options{
+			Cordon: &tui.Cordon{Program: os.DevNull, Home: o.w.home}, CaseID: "INC-1", Lines: true, Clock: clock.Wall{}, In: in, Out: out,
+		})
+		p.left <- errors.Join(err, in.Close(), out.Close())
+	}()
+	return p
+}
+
+// hears reads on until all of it was said, in this order.
+func (p *onlooker) hears(texts ...string) {
+	p.t.Helper()
+	for _, text := range texts {
+		for found := strings.Contains(p.lines.Text(), text); !found; found = strings.Contains(p.lines.Text(), text) {
+			if !p.lines.Scan() {
+				p.t.Fatalf("%q is not said:\n%s", text, p.heard.String())
+			}
+			fmt.Fprintln(&p.heard, p.lines.Text())
+		}
+	}
+}
+
+// leaves hangs up.
+func (p *onlooker) leaves() {
+	p.t.Helper()
+	if err := p.keys.Close(); err != nil {
+		p.t.Error(err)
+	}
+	for p.lines.Scan() { // so that it can say goodbye
+	}
+	if err := <-p.left; err != nil {
+		p.t.Error(err)
 	}
 }
 

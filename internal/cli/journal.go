@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -259,7 +260,7 @@ func newJournalExport(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			to := g.out
+			to := io.Writer(g.stdout) // as it is: its hashes are over every byte
 			if out != "" {
 				f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 				if err != nil {

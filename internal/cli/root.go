@@ -57,6 +57,7 @@ func Execute(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 func (g *globals) execute(ctx context.Context, args []string) int {
 	g.stdout = &output{to: g.out}
 	g.out = g.stdout
+	g.err = &plainWriter{to: g.err}
 	root := newRoot(g)
 	root.SetArgs(args)
 	root.SetIn(g.in)
@@ -82,6 +83,9 @@ func newRoot(g *globals) *cobra.Command {
 			return g.showTUI(cmd.Context(), tui.Options{})
 		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if g.output != "json" { // where every byte counts, and a control character is an escape already
+				g.out = &plainWriter{to: g.out}
+			}
 			return g.check()
 		},
 	}

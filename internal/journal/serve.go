@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -212,14 +213,15 @@ func (j *Journal) sendFrom(w *wire, from uint64) (uint64, error) {
 	}
 }
 
-// Publish shows progress to the followers on the socket. It is never stored,
-// and dropped for a follower who is slow.
+// Publish shows progress to the followers on the socket, and calls that AWS does not answer to those who come while it does not.
+// It is never stored, and dropped for a follower who is slow.
 func (j *Journal) Publish(p incident.Progress) { j.watchers.publish(p) }
 
 // watchers are the followers who get progress.
 type watchers struct {
-	mu    sync.Mutex
-	chans map[chan incident.Progress]struct{}
+	mu        sync.Mutex
+	chans     map[chan incident.Progress]struct{}
+	unreached []incident.Progress // of calls that AWS does not answer now
 }
 
 func (w *watchers) add() chan incident.Progress {
@@ -230,6 +232,9 @@ func (w *watchers) add() chan incident.Progress {
 		w.chans = make(map[chan incident.Progress]struct{})
 	}
 	w.chans[c] = struct{}{}
+	for _, p := range w.unreached {
+		offer(c, p)
+	}
 	return c
 }
 
@@ -242,10 +247,22 @@ func (w *watchers) remove(c chan incident.Progress) {
 func (w *watchers) publish(p incident.Progress) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for c := range w.chans {
-		select {
-		case c <- p:
-		default:
+	if u := p.Unreached; u != nil {
+		w.unreached = slices.DeleteFunc(w.unreached, func(q incident.Progress) bool {
+			return q.Run == p.Run && q.Step == p.Step && q.Target == p.Target && q.What == p.What
+		})
+		if !u.Over {
+			w.unreached = append(w.unreached, p)
 		}
+	}
+	for c := range w.chans {
+		offer(c, p)
+	}
+}
+
+func offer(c chan<- incident.Progress, p incident.Progress) {
+	select {
+	case c <- p:
+	default:
 	}
 }

@@ -204,9 +204,9 @@ func TestLettersAreTextWhileSomethingIsTyped(t *testing.T) {
 
 func TestWhatCameFromElsewhereCantDrawOrRing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := clean(rapid.String().Draw(t, "text") + "\x1b[2J\x1b]52;c;AAAA\x07\a\r\n" + rapid.String().Draw(t, "more"))
+		s := clean(rapid.String().Draw(t, "text") + "\x1b[2J\x1b]52;c;AAAA\x07\a\r\n\u202e" + rapid.String().Draw(t, "more"))
 		for _, r := range s {
-			if unicode.IsControl(r) {
+			if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 				t.Fatalf("%q is left", r)
 			}
 		}

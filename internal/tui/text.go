@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/charmbracelet/x/ansi"
 )
@@ -87,14 +88,14 @@ func beside(left string, leftWidth int, right string, size Size) string {
 }
 
 // clean makes a text that came from elsewhere safe to show: no escape
-// sequences, no control characters, one line.
+// sequences, no control characters, none that turn the direction of writing around, one line.
 func clean(s string) string {
 	s = ansi.Strip(s)
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t':
 			return ' '
-		case r < ' ' || r >= 0x7f && r < 0xa0:
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
 			return -1
 		}
 		return r
