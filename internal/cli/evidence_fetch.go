@@ -66,7 +66,7 @@ func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string
 		if err != nil {
 			return "", err
 		}
-		return newFile(out, total, func(f *os.File) (string, error) {
+		return newFile(out, size{whole: image.Image().Bytes, data: total}, func(f *os.File) (string, error) {
 			return image.Restore(ctx, f, func(blocks int64) { progress(min(blocks*evidence.BlockBytes, total), total) })
 		})
 	}
@@ -75,7 +75,7 @@ func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string
 		return "", err
 	}
 	defer stored.Close()
-	return newFile(out, item.Bytes, func(f *os.File) (string, error) {
+	return newFile(out, size{whole: item.Bytes, data: item.Bytes}, func(f *os.File) (string, error) {
 		sum := sha256.New()
 		if err := writeSparse(f, sum, stored); err != nil {
 			return "", err
@@ -88,20 +88,25 @@ func fetch(ctx context.Context, s evidence.Store, item evidence.Item, out string
 	})
 }
 
-// newFile makes a file, which must not be there yet, where its file system has room for the
-// bytes that it needs. It has its name once it is whole and on disk: a process that dies leaves OUT.*.partial.
-func newFile(out string, need int64, write func(*os.File) (sha string, err error)) (sha string, err error) {
+// size of a file, in bytes: all of it, and what of it is data at most. The rest is holes.
+type size struct{ whole, data int64 }
+
+// newFile makes a file, which must not be there yet, where its file system takes one of
+// its size and has room for it. It has its name once it is whole and on disk: a process that dies leaves OUT.*.partial.
+func newFile(out string, n size, write func(*os.File) (sha string, err error)) (sha string, err error) {
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return "", &usageError{fmt.Errorf("%s is there already: %w", out, errors.Join(err, fs.ErrExist))}
 	}
-	if err := room(filepath.Dir(out), need); err != nil {
+	if err := room(filepath.Dir(out), n.data); err != nil {
 		return "", err
 	}
 	f, err := os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".*.partial") // mode 0600
 	if err != nil {
 		return "", &usageError{err}
 	}
-	sha, err = write(f)
+	if err = n.fits(f); err == nil {
+		sha, err = write(f)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -113,8 +118,7 @@ func newFile(out string, need int64, write func(*os.File) (sha string, err error
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		err = incident.WithHint(fmt.Errorf("the disk of %s is full: %w", out, err),
-			"fetch to a disk with more room; nothing was kept. A file system without holes, as exFAT is, needs room for all of a raw disk")
+		err = incident.WithHint(fmt.Errorf("the disk of %s is full: %w", out, err), "fetch to a disk with more room; nothing was kept")
 	case errors.Is(err, syscall.EFBIG):
 		err = incident.WithHint(err, "its file system takes no file of that size, as FAT32 does not: fetch to another one")
 	}
@@ -122,6 +126,53 @@ func newFile(out string, need int64, write func(*os.File) (sha string, err error
 		err = errors.Join(err, rerr)
 	}
 	return "", fmt.Errorf("writing %s: %w", out, err)
+}
+
+// fits fails where the file system of f, an empty file, takes no file of the size, or keeps no
+// holes and has no room for all of it. f is empty afterwards.
+func (n size) fits(f *os.File) error {
+	// Linux refuses an offset past the file system's largest file, without writing (vfs: generic_file_llseek).
+	if _, err := f.Seek(n.whole, io.SeekStart); errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("%d bytes: %w", n.whole, syscall.EFBIG)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if n.data == n.whole {
+		return nil
+	}
+	holes, err := keepsHoles(f)
+	if err != nil {
+		return err
+	}
+	return room(filepath.Dir(f.Name()), n.need(holes))
+}
+
+// need is the room that the file takes.
+func (n size) need(holes bool) int64 {
+	if holes {
+		return n.data
+	}
+	return n.whole
+}
+
+// holeProbe is more than a cluster of the usual disks: a byte at its end leaves whole clusters before it.
+const holeProbe = 4 << 20
+
+// keepsHoles finds out whether what f's file system was never given takes room there: exFAT, FAT and
+// many network and FUSE file systems store it as zeros. It writes one byte far out, and takes it away again.
+func keepsHoles(f *os.File) (bool, error) {
+	if _, err := f.WriteAt([]byte{1}, holeProbe-1); err != nil {
+		return false, err
+	}
+	if err := f.Sync(); err != nil { // what is not allocated yet is not counted
+		return false, err
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return false, err
+	}
+	return st.Blocks*512 < holeProbe, f.Truncate(0)
 }
 
 // room fails where a directory's file system has not so many bytes free for whoever runs this:
@@ -139,25 +190,37 @@ func fits(dir string, need int64, free uint64) error {
 		return nil
 	}
 	return incident.WithHint(
-		usagef("%s has %s free, and the file needs up to %s, holes left out: nothing was fetched", dir, amount(int64(free), "bytes"), amount(need, "bytes")),
-		"name in --out a file on a file system with more room")
+		usagef("%s has %s free, and the file needs up to %s there: nothing was fetched", dir, amount(int64(free), "bytes"), amount(need, "bytes")),
+		"name in --out a file on a file system with more room; one that keeps no holes, as exFAT, needs room for all of a raw disk")
 }
 
 // name gives a finished file its name, never that of another: a link does not replace
-// what is there. The file systems of many external disks know no links; there the name is claimed first.
+// what is there. The file systems of many external disks know no links.
 func name(partial, out string) error {
 	err := os.Link(partial, out)
-	if err == nil {
+	switch {
+	case err == nil:
 		return os.Remove(partial)
-	}
-	if errors.Is(err, fs.ErrExist) {
+	case errors.Is(err, fs.ErrExist):
 		return err
 	}
+	return claim(partial, out)
+}
+
+// claim does as name, without links: the name is taken by an empty file first, which nobody
+// else can take for theirs, and is let go of where the file can't have it.
+func claim(partial, out string) error {
 	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), os.Rename(partial, out))
+	if err := f.Close(); err != nil {
+		return errors.Join(err, os.Remove(out))
+	}
+	if err := os.Rename(partial, out); err != nil {
+		return errors.Join(err, os.Remove(out))
+	}
+	return nil
 }
 
 // writeSparse copies r to f and sum, leaving holes in f where r yields blocks of zeros.
