@@ -132,7 +132,7 @@ func (a export) Plan(ctx context.Context, req incident.Request) (incident.Propos
 		if !one.exact {
 			atMost = "at most "
 		}
-		total.blocks, total.segments = total.blocks+one.blocks, total.segments+one.segments
+		total = total.and(one.load)
 		p.Changes = append(p.Changes, one.change)
 	}
 	p.Notes = append(p.Notes, atMost+total.String()+"; it starts once the snapshots are completed")

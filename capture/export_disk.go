@@ -49,7 +49,7 @@ type diskPlan struct {
 
 func (x *diskExport) plan(ctx context.Context, snap types.Snapshot) (p diskPlan, err error) {
 	size := int64(aws.ToInt32(snap.VolumeSize)) * gib
-	p.load = load{blocks: size / blockBytes, segments: (size + x.in.SegmentBytes - 1) / x.in.SegmentBytes}
+	p.load = loadOf(size, x.in.SegmentBytes)
 	if x.in.Incremental {
 		if p.base, err = x.findBase(ctx, aws.ToString(snap.VolumeId), size); err != nil {
 			return p, err

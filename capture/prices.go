@@ -32,6 +32,15 @@ type load struct {
 	segments int64
 }
 
+// loadOf a disk, every block of which is data.
+func loadOf(disk, segment int64) load {
+	return load{blocks: disk / blockBytes, segments: (disk + segment - 1) / segment}
+}
+
+func (l load) and(m load) load {
+	return load{blocks: l.blocks + m.blocks, segments: l.segments + m.segments}
+}
+
 // lists and puts are the requests that it takes.
 func (l load) lists() int64 { return l.blocks/blocksPerPage + 1 }
 

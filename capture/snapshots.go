@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/cordon-ir/cordon/capture/diskimage"
 	"github.com/cordon-ir/cordon/internal/evidence"
 	"github.com/cordon-ir/cordon/internal/incident"
 )
@@ -99,12 +100,17 @@ func (a snapshots) Plan(ctx context.Context, req incident.Request) (incident.Pro
 		p.Impact = incident.Irreversible
 		p.Notes = append(p.Notes, in.complianceNote())
 	}
+	var export load
 	for _, v := range vols {
+		export = export.and(loadOf(int64(v.GiB)*gib, diskimage.DefaultSegment))
 		p.Changes = append(p.Changes, incident.Change{
 			Resource: v.ID + " (" + v.Device + ")", What: "snapshot", Before: "none",
 			After: fmt.Sprintf("one of %d GiB, %s", v.GiB, in),
 		})
 	}
+	// A step that exports what this one takes is planned once that is known: whoever approves
+	// the whole is told here, from the volumes' sizes.
+	p.Notes = append(p.Notes, "an export of all of them (capture.export) has at most "+export.String())
 	p.Before, err = json.Marshal(vols)
 	return p, err
 }

@@ -41,6 +41,21 @@ func (b *bench) images() []types.Image {
 	return out.Images
 }
 
+// The export that follows is planned in the run: who approves the whole knows its size beforehand.
+func TestThePlanOfSnapshotsSaysWhatAnExportWouldTake(t *testing.T) {
+	b := newBench(t)
+	p, err := b.plan("capture.snapshots", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"at most 3.0 GiB to read: 6144 blocks", "6s at the 1000 blocks a second", "Estimate (us-east-1 prices of ", "$0.02 for the requests"}
+	for _, w := range want {
+		if !slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, w) }) {
+			t.Errorf("%q is not in %q", w, p.Notes)
+		}
+	}
+}
+
 func TestSnapshotsAreTakenOnceLockedAndRecorded(t *testing.T) {
 	b := newBench(t)
 	r, v := b.run("capture.snapshots", false, map[string]any{"lock_days": 7})
