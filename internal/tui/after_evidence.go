@@ -110,12 +110,14 @@ func (a *After) itemKey(key string, item evidence.Item) tea.Cmd {
 		return a.askHold(item)
 	case "f":
 		return a.askFetch(item)
+	case "t":
+		return a.askTransfer(item)
 	}
 	return nil
 }
 
 func (a *After) evidenceKeys() []Key {
-	return []Key{{"enter", "custody"}, {"v", "verify all"}, {"V", "verify this"}, {"h", "legal hold"}, {"f", "fetch"}}
+	return []Key{{"enter", "custody"}, {"v", "verify all"}, {"V", "verify this"}, {"h", "legal hold"}, {"f", "fetch"}, {"t", "hand over"}}
 }
 
 // verifyEvidence re-reads an item, or all of them.
@@ -134,7 +136,7 @@ func (a *After) verifyEvidence(id string) tea.Cmd {
 // askHold asks why, then whether, a legal hold is put on an item or lifted.
 func (a *After) askHold(item evidence.Item) tea.Cmd {
 	if item.Key == "" {
-		return Warn("it is kept in AWS, not in the evidence store: a legal hold is put on objects of the store")
+		return Warn("it is kept in AWS: a legal hold is put on objects of the evidence store")
 	}
 	word, question, done := "on", "Put a legal hold on "+item.ID+"?", "a legal hold is on "+item.ID
 	lines := []string{"Nobody can delete its objects until the hold is lifted, whatever becomes of their retention."}
@@ -164,7 +166,7 @@ func (a *After) askHold(item evidence.Item) tea.Cmd {
 // askFetch asks where an item's bytes are to go.
 func (a *After) askFetch(item evidence.Item) tea.Cmd {
 	if item.Key == "" {
-		return Warn("it is kept in AWS, not in the evidence store: there is nothing to fetch")
+		return Warn("it is kept in AWS, not in the evidence store: nothing can be fetched")
 	}
 	name := item.ID + filepath.Ext(item.Key)
 	if item.Kind == evidence.KindDiskImage {
@@ -175,6 +177,38 @@ func (a *After) askFetch(item evidence.Item) tea.Cmd {
 			out = abs
 		}
 		return a.start("fetching "+item.ID, item.ID+" is in "+out+", digests checked", "evidence", "fetch", "--case", a.caseID, item.ID, "--out", out)
+	})
+	return nil
+}
+
+// askTransfer asks to whom, why and where to, then whether, an item is handed over.
+func (a *After) askTransfer(item evidence.Item) tea.Cmd {
+	if item.Key == "" {
+		return Warn("it is kept in AWS: only what is in the evidence store is handed over")
+	}
+	args := []string{"evidence", "transfer", "--case", a.caseID, item.ID}
+	confirm := func(copyTo string) tea.Cmd {
+		lines := []string{"A signed manifest and who hands over what to whom, when and why go into the store and the journal. Nothing is taken away from where it lies."}
+		if copyTo != "" {
+			if abs, err := filepath.Abs(copyTo); err == nil && !strings.Contains(copyTo, "://") {
+				copyTo = abs
+			}
+			args = append(args, "--copy-to", copyTo)
+			lines = append(lines, "Its objects are copied first, and every byte of the copy is read again.")
+		}
+		return Ask(Confirm{
+			Question: "Hand over " + item.ID + "?", Impact: incident.Additive, Lines: append(lines, "", a.env.Cordon.Line(args...)),
+			Yes: func() tea.Cmd { return a.start("handing over "+item.ID, item.ID+" is handed over", args...) },
+		})
+	}
+	a.prompt = newPrompt("to whom? name and office", "", "", false, func(to string) tea.Cmd {
+		args = append(args, "--to", to)
+		a.prompt = newPrompt("why? the order's number, who asked for it", "", "", false, func(reason string) tea.Cmd {
+			args = append(args, "--reason", reason)
+			a.prompt = newPrompt("with a copy in which store? s3://BUCKET/PREFIX or a directory (empty: none)", "", "", true, confirm)
+			return nil
+		})
+		return nil
 	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package tui_test
 
 import (
+	"path/filepath"
 	"testing"
 
 	tea "charm.land/bubbletea/v2"
@@ -18,6 +19,17 @@ func TestKeysLeadFromARunToItsEvidenceAndItsRelease(t *testing.T) {
 	ana.sees("· never")
 	ana.presses(key('v'))
 	ana.sees("every byte as it was recorded")
+	ana.presses(key('t'))
+	for _, answer := range []string{"K. Weber", "order 7", filepath.Join(t.TempDir(), "copy")} {
+		ana.presses(tea.PasteMsg{Content: answer}, enter)
+	}
+	ana.sees("Hand over ")
+	ana.presses(key('y'))
+	ana.sees("is handed over")
+	ana.presses(enter)
+	ana.sees("transferred by")
+	ana.sees("to K. Weber")
+	ana.presses(esc)
 	ana.presses(key('2'))
 	ana.sees("what can still pass")
 	ana.presses(key('3'))

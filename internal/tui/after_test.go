@@ -86,10 +86,27 @@ func TestALegalHoldAsksWhyAndWhether(t *testing.T) {
 	}
 }
 
+func TestAHandOverAsksToWhomWhyAndWhereTo(t *testing.T) {
+	d, a := afterDesk(t, feedMsg{entries: isolated(t), caughtUp: true})
+	d.press("t")
+	d.press("enter") // nobody is nobody
+	for _, answer := range []string{"K. Weber, LKA 54", "order 7 of the court", "s3://lka-evidence/7"} {
+		if a.prompt == nil {
+			t.Fatalf("before %q nothing is asked", answer)
+		}
+		d.Update(tea.PasteMsg{Content: answer})
+		d.settle(d.press("enter"))
+	}
+	d.golden(t, "evidence-hand-over")
+	if got := strings.Join(strings.Fields(d.at(200, 60)), " "); !strings.Contains(got, "--to 'K. Weber, LKA 54' --reason 'order 7 of the court' --copy-to s3://lka-evidence/7") {
+		t.Errorf("the command is not shown:\n%s", got)
+	}
+}
+
 func TestWhatAWSKeepsIsNeitherHeldNorFetched(t *testing.T) {
 	d, a := afterDesk(t, feedMsg{entries: isolated(t), caughtUp: true})
 	a.evidence.chosen = "snapshot-snap-016ac7a64b87ef321"
-	for _, key := range []string{"h", "f"} {
+	for _, key := range []string{"h", "f", "t"} {
 		d.settle(d.press(key))
 		if got := d.at(120, 40); a.prompt != nil || !strings.Contains(got, "it is kept in AWS") {
 			t.Errorf("%s:\n%s", key, got)

@@ -1,6 +1,8 @@
 package tui_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -63,6 +65,33 @@ func TestFromHomeToARunInANewCaseByKeysAlone(t *testing.T) {
 	if c.Title != "beacon" || len(c.Runs) != 1 || c.Runs[0].Outcome != "succeeded" || c.Runs[0].Steps["skipped"] != 1 {
 		t.Errorf("the case is %+v", c)
 	}
+}
+
+func TestAPlaybookOfOnesOwnIsCarriedOut(t *testing.T) {
+	a := newAccount(t)
+	file := filepath.Join(t.TempDir(), "mine.yaml")
+	write := func(action string) {
+		t.Helper()
+		text := "name: mine\ntitle: Only keep it\nsteps:\n  - id: keep\n    action: " + action + "\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ana := a.choosesPlaybook(t)
+	ana.presses(tea.PasteMsg{Content: a.instance}, esc)
+	write("isolate.protekt")
+	ana.presses(key('o'), tea.PasteMsg{Content: file}, enter)
+	ana.sees("mine.yaml:5:")
+	write("isolate.protect")
+	ana.presses(key('o'), tea.PasteMsg{Content: file}, enter)
+	ana.sees("Only keep it")
+	ana.presses(enter)
+	ana.sees("keep")
+	ana.sees("granted")
+	ana.presses(key('a'))
+	ana.sees("Carry out mine")
+	ana.presses(key('y'))
+	ana.sees("succeeded  mine r1")
 }
 
 func TestAPlanThatChangedIsNotCarriedOut(t *testing.T) {

@@ -88,7 +88,7 @@ func (p *Plan) Init(ctx context.Context) tea.Cmd {
 
 // args are what plan and run have in common.
 func (p *Plan) args() []string {
-	args := []string{p.playbook.Name, "--case", p.caseID}
+	args := []string{p.playbook.ref(), "--case", p.caseID}
 	for _, t := range p.targets {
 		args = append(args, "--instance", t)
 	}

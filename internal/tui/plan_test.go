@@ -89,6 +89,31 @@ func TestAPlaybookIsChosen(t *testing.T) {
 	}
 }
 
+func TestAPlaybookOfOnesOwnIsReadFromAFile(t *testing.T) {
+	d, p := playbooksDesk(t, Start{Targets: []string{suspect}}, playbooksMsg{})
+	shipped := len(p.list)
+	d.press("o")
+	p.Update(tea.PasteMsg{Content: "/etc/ir/quiet.yaml"})
+	d.golden(t, "playbooks-file")
+	d.press("esc")
+	bad := &CommandError{Code: 2, Message: "/etc/ir/quiet.yaml:7:5: steps: unknown action isolate.netwrok", Hint: "cordon playbook schema"}
+	p.Update(playbookFileMsg{playbook{path: "/etc/ir/quiet.yaml"}, bad})
+	d.golden(t, "playbooks-bad-file")
+	if len(p.list) != shipped {
+		t.Error("a bad playbook can be chosen")
+	}
+	own := p.list[0]
+	own.Name, own.path = "quiet", "/etc/ir/quiet.yaml"
+	for range 2 { // read anew it is the same
+		p.Update(playbookFileMsg{own, nil})
+	}
+	d.golden(t, "playbooks-own")
+	p.Update(playbooksMsg{list: printed[[]playbook](t, "playbooks.json")})
+	if got := p.list[p.chosen]; len(p.list) != shipped+1 || got.ref() != "/etc/ir/quiet.yaml" || !strings.Contains(p.Command(), "/etc/ir/quiet.yaml") {
+		t.Errorf("after the playbooks were read again %s is chosen of %d", got.ref(), len(p.list))
+	}
+}
+
 func TestTheProposedCaseIsNoneThatExists(t *testing.T) {
 	_, p := playbooksDesk(t, Start{}, playbooksMsg{cases: []caseSummary{{Case: incident.Case{ID: "INC-20260314-1"}}, {Case: incident.Case{ID: "INC-20260314-3"}}}})
 	if got := p.caseID(); got != "INC-20260314-2" {

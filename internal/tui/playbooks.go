@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,16 @@ type playbook struct {
 		ID    string `json:"id"`
 		Title string `json:"title"`
 	} `json:"steps"`
+
+	path string // of one's own; empty: it is shipped
+}
+
+// ref is how commands name it.
+func (b playbook) ref() string {
+	if b.path != "" {
+		return b.path
+	}
+	return b.Name
 }
 
 // The form's lines; below them is the list of playbooks.
@@ -47,12 +58,13 @@ type Playbooks struct {
 	line int // the one that has the keys
 	form [lineList]textinput.Model
 
-	list   []playbook
+	list   []playbook // the shipped ones, then those that were read from files
 	cases  []caseSummary
 	read   bool
 	chosen int
 	detail scroll
 
+	file    *prompt
 	opening bool  // a case
 	err     error // what the last command said
 }
@@ -62,6 +74,12 @@ type playbooksMsg struct {
 	list  []playbook
 	cases []caseSummary
 	err   error
+}
+
+// playbookFileMsg is what 'playbook lint' said of a file.
+type playbookFileMsg struct {
+	playbook playbook
+	err      error
 }
 
 // openedMsg is what became of 'case open'.
@@ -109,6 +127,8 @@ func (p *Playbooks) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case playbooksMsg:
 		p.take(msg)
+	case playbookFileMsg:
+		p.takeFile(msg)
 	case openedMsg:
 		p.opening = false
 		if p.err = msg.err; msg.err == nil {
@@ -121,7 +141,10 @@ func (p *Playbooks) Update(msg tea.Msg) tea.Cmd {
 	case tea.KeyPressMsg:
 		return p.key(msg)
 	case tea.PasteMsg:
-		if p.Typing() {
+		switch {
+		case p.file != nil:
+			p.file.input(msg)
+		case p.Typing():
 			p.form[p.line], _ = p.form[p.line].Update(msg)
 		}
 	}
@@ -137,8 +160,42 @@ func (p *Playbooks) take(m playbooksMsg) {
 	if !p.read {
 		p.chosen = max(0, slices.IndexFunc(m.list, func(b playbook) bool { return b.Name == "contain" }))
 	}
+	for _, known := range p.list {
+		if known.path != "" {
+			m.list = append(m.list, known)
+		}
+	}
 	p.read, p.list, p.cases = true, m.list, m.cases
 	p.form[lineCase].Placeholder = proposedID(m.cases, p.env.Clock.Now())
+}
+
+// askFile asks for a playbook of one's own. It is checked before it can be planned.
+func (p *Playbooks) askFile() tea.Cmd {
+	p.err = nil
+	p.file = newPrompt("which file? a playbook of your own (docs/playbook-format.md)", "", "", false, func(path string) tea.Cmd {
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+		return func() tea.Msg {
+			m := playbookFileMsg{playbook: playbook{path: path}}
+			m.err = p.env.Cordon.Read(p.ctx, &m.playbook, "playbook", "lint", "--", path)
+			return m
+		}
+	})
+	return nil
+}
+
+// takeFile adds a playbook that was read from a file, or takes it anew, and chooses it.
+func (p *Playbooks) takeFile(m playbookFileMsg) {
+	if p.err = m.err; m.err != nil {
+		return
+	}
+	at := slices.IndexFunc(p.list, func(b playbook) bool { return b.path == m.playbook.path })
+	if at < 0 {
+		at, p.list = len(p.list), append(p.list, m.playbook)
+	}
+	p.list[at] = m.playbook
+	p.choose(at)
 }
 
 // proposedID is the first of INC-YYYYMMDD-1, -2, … that no case has.
@@ -153,6 +210,9 @@ func proposedID(cases []caseSummary, now time.Time) string {
 
 func (p *Playbooks) key(msg tea.KeyPressMsg) tea.Cmd {
 	key := msg.String()
+	if p.file != nil {
+		return p.file.key(msg, func() { p.file = nil })
+	}
 	switch key {
 	case "tab", "shift+tab":
 		p.tab(key == "tab")
@@ -181,6 +241,8 @@ func (p *Playbooks) key(msg tea.KeyPressMsg) tea.Cmd {
 		p.choose(p.chosen + 1)
 	case "enter":
 		return p.begin()
+	case "o":
+		return p.askFile()
 	case "pgup", "pgdown":
 		p.detail.key(key)
 	}
@@ -279,29 +341,42 @@ func (p *Playbooks) Command() string {
 	if len(p.list) == 0 {
 		return p.env.Cordon.Line("playbook", "list")
 	}
-	return p.env.Cordon.Line("playbook", "show", p.list[p.chosen].Name)
+	return p.env.Cordon.Line("playbook", "show", p.list[p.chosen].ref())
 }
 
-// Typing tells whether one of the form's lines has the keys.
-func (p *Playbooks) Typing() bool { return p.line != lineList }
+// Typing tells whether a text is being typed.
+func (p *Playbooks) Typing() bool { return p.line != lineList || p.file != nil }
 
 // Keys are those of the line that has them.
 func (p *Playbooks) Keys() []Key {
-	if p.Typing() {
+	switch {
+	case p.file != nil:
+		return []Key{{"enter", "read it"}, {keyBack, "don't"}}
+	case p.Typing():
 		return []Key{{"enter", "next"}, {keyBack, "playbooks"}}
 	}
-	return []Key{{"enter", "plan"}, {"tab", "instances, case"}, {"up down", "choose"}, {"pgup pgdown", "scroll"}}
+	return []Key{{"enter", "plan"}, {"tab", "instances, case"}, {"o", "your own"}, {"up down", "choose"}, {"pgup pgdown", "scroll"}}
 }
 
 // View draws the form, the playbooks, and the chosen one below or beside them.
 func (p *Playbooks) View(size Size) string {
-	const wide = 130
 	if p.err != nil && !p.read {
 		return failure(p.env.Theme, p.err, size)
 	}
 	if !p.read {
 		return "\n  reading the playbooks…"
 	}
+	if p.file != nil {
+		const height = 3
+		size.H -= height
+		return frame(p.page(size), size) + "\n" + p.file.view(p.env.Theme, size.W)
+	}
+	return p.page(size)
+}
+
+// page is the form, the playbooks, and the chosen one.
+func (p *Playbooks) page(size Size) string {
+	const wide = 130
 	head := p.formView(size.W)
 	size.H -= strings.Count(head, "\n")
 	if size.W >= wide {
@@ -368,7 +443,11 @@ func (p *Playbooks) table(width int) string {
 		if i == p.chosen {
 			text = t.Selected.Render(text)
 		}
-		row := t.Cursor(i == p.chosen && !p.Typing()) + text + "  " + fit(fmt.Sprint(len(l.Steps)), 5) + "  " + clean(l.Title)
+		title := clean(l.Title)
+		if l.path != "" {
+			title += t.Accent.Render("  " + clean(l.path))
+		}
+		row := t.Cursor(i == p.chosen && !p.Typing()) + text + "  " + fit(fmt.Sprint(len(l.Steps)), 5) + "  " + title
 		b.WriteString(fit(row, width) + "\n")
 	}
 	return b.String() + "\n"
