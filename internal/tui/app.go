@@ -317,12 +317,24 @@ func (a *App) header() string {
 	for _, p := range a.stack {
 		where = append(where, clean(p.screen.Title()))
 	}
-	text := " " + a.badge() + t.Bar.Render("cordon") + t.Dim.Render("  "+strings.Join(where, t.sign(" › ", " > ")))
 	now := ""
 	if !t.Still {
 		now = " " + t.Dim.Render(a.env.Clock.Now().UTC().Format("15:04:05 UTC")+" ")
 	}
-	return fit(text, a.size.W-cells(now)) + now
+	text := " " + a.badge() + t.Bar.Render("cordon") + "  "
+	room := a.size.W - cells(text) - cells(now)
+	return fit(text+t.Dim.Render(t.path(where, room)), a.size.W-cells(now)) + now
+}
+
+// path names the screens from the first to the top one; where there is no room for
+// all, the first ones are left out: where one is matters most.
+func (t *Theme) path(where []string, room int) string {
+	between := t.sign(" › ", " > ")
+	text := strings.Join(where, between)
+	for from := 1; cells(text) > room && from < len(where); from++ {
+		text = t.sign("…", "...") + between + strings.Join(where[from:], between)
+	}
+	return text
 }
 
 // footer shows what was said last, or the keys.

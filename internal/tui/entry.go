@@ -100,6 +100,8 @@ func stepLine(t *Theme, e incident.Entry) string {
 		o := data[incident.StepOutcome](e)
 		m := t.State(o.State)
 		return m.Style.Render(m.Symbol+" "+who+" "+m.Word) + " " + clean(o.Error+o.Reason)
+	case incident.EntryStepRecord:
+		return t.Dim.Render("  " + who + " records how far it is, for a resume")
 	case incident.EntryCallIntent:
 		c := data[incident.CallIntent](e)
 		return t.Dim.Render("  " + t.Arrow() + " " + clean(c.Service+":"+c.Operation) + " for " + who)

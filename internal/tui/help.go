@@ -11,7 +11,11 @@ func appKeys(s Screen, depth int) []Key {
 	if s.Typing() {
 		return []Key{{keyKill, "quit"}}
 	}
-	return []Key{{keyNote, "note"}, {keyHelp, "keys"}, back}
+	keys := []Key{{keyHelp, "keys"}, back}
+	if s.CaseID() == "" {
+		return keys // a note belongs to a case
+	}
+	return append([]Key{{keyNote, "note"}}, keys...)
 }
 
 // keyLine shows the fixed keys and as many of the others as fit before them.
@@ -46,8 +50,10 @@ func helpView(t *Theme, s Screen, width int) string {
 		row(k)
 	}
 	b.WriteString("\n " + t.Rule("everywhere", width-2) + "\n")
+	if s.CaseID() != "" {
+		row(Key{keyNote, "write a note into the case's journal"})
+	}
 	for _, k := range []Key{
-		{keyNote, "write a note into the case's journal"},
 		{keyCopy, "copy the command line that does the same"},
 		{keyBack, "back"}, {keyQuit, "back; at the first screen: quit"},
 		{keyKill, "quit at once; a run goes on without the TUI"},

@@ -303,7 +303,27 @@ func (h *Home) Keys() []Key {
 	if h.filtering {
 		return []Key{{"enter", "keep the filter"}, {keyBack, "all cases"}}
 	}
-	return []Key{{"enter", "open"}, {keyIncident, "new incident"}, {keyPlan, "playbook"}, {keyAfter, "evidence"}, {keyRelease, "release"}, {keyFilter, "filter"}, {"r", "read again"}, {"up down", "choose"}}
+	list := h.shown()
+	at := h.at(list)
+	var keys []Key
+	if at < len(list) {
+		keys = append(keys, Key{"enter", "open"})
+	}
+	keys = append(keys, Key{keyIncident, "new incident"}, Key{keyPlan, "playbook"})
+	if at < len(list) {
+		keys = append(keys, Key{keyAfter, "evidence"})
+		if !list[at].Live && len(list[at].Runs) > 0 {
+			keys = append(keys, Key{keyRelease, "release"})
+		}
+	}
+	if len(h.list) > 0 {
+		keys = append(keys, Key{keyFilter, "filter"})
+	}
+	keys = append(keys, Key{"r", "read again"})
+	if len(list) > 1 {
+		keys = append(keys, Key{"up down", "choose"})
+	}
+	return keys
 }
 
 // View draws the list, and the chosen case below or beside it.

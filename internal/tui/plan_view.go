@@ -250,6 +250,9 @@ func (v *planView) rowText(t *Theme, r planRow, title bool) (mark Mark, name, do
 	if !title {
 		return t.Impact(s.Impact), s.ID, does
 	}
+	if s.Undo != nil {
+		does += "undoes: "
+	}
 	does += clean(s.Title)
 	if s.When != "" {
 		does += t.Dim.Render(clean(", if " + condition(s.When)))

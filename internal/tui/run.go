@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"charm.land/bubbles/v2/textinput"
@@ -206,15 +207,11 @@ func (r *Run) Keys() []Key {
 		return []Key{{"enter", "keep the filter"}, {keyBack, "all targets"}}
 	}
 	var keys []Key
-	if r.view.Live {
+	if r.underWay() {
 		if len(r.waiting()) > 0 {
 			keys = append(keys, Key{"a", "approve"}, Key{"x", "reject"})
 		}
-		if run := r.view.Run(r.run); run != nil && run.Paused != nil {
-			keys = append(keys, Key{"space", "continue"})
-		} else {
-			keys = append(keys, Key{"space", "pause"})
-		}
+		keys = append(keys, Key{"space", r.pauseWord()})
 		if step, ok := r.chosenStep(); ok && !r.fleet && r.retriable(step) {
 			keys = append(keys, Key{"r", "retry"})
 		}
@@ -235,13 +232,50 @@ func (r *Run) Keys() []Key {
 	if !r.view.Live {
 		keys = append(keys, Key{keyPlan, "playbook"})
 	}
-	if r.index != nil && (r.view.Live || r.resumable()) {
+	if r.skippable() {
 		keys = append(keys, Key{"s", "skip step"})
 	}
 	if len(r.view.State.Runs) > 1 {
 		keys = append(keys, Key{"[ ]", "other runs"})
 	}
 	return append(keys, Key{"up down", "choose"})
+}
+
+// underWay: a process carries out the case's last run. It holds the case for a
+// moment longer than the run, and others hold it who run nothing.
+func (r *Run) underWay() bool {
+	last := r.view.Run("")
+	return r.view.Live && last != nil && last.Outcome == ""
+}
+
+// pauseWord is what space does.
+func (r *Run) pauseWord() string {
+	if run := r.view.Run(""); run != nil && run.Paused != nil {
+		return "continue"
+	}
+	return "pause"
+}
+
+// skippable: the chosen step can still be left out.
+func (r *Run) skippable() bool {
+	step, ok := r.chosenStep()
+	return ok && !r.fleet && r.refusesSkip(step) == nil
+}
+
+// refusesSkip tells why 'cordon skip' would not leave the step out, if it would not.
+func (r *Run) refusesSkip(step incident.StepPlan) error {
+	switch {
+	case r.index == nil || r.index.run != r.view.Run(""):
+		return errors.New("this is not the newest run")
+	case !r.underWay() && !r.resumable():
+		return errors.New("the run is over: nothing of it is left to do")
+	}
+	run := r.index.run
+	if status := run.Steps[step.Key()]; r.underWay() && status.Outcome != nil {
+		return fmt.Errorf("%s has %s already: retry it, or leave it out once the run has ended", step.ID, status.State)
+	}
+	_, err := run.Skip(step.Key().String(), incident.Skipping{})
+	return err
 }
 
 func (r *Run) many() bool { return r.index != nil && len(r.index.targets) > 1 }

@@ -222,8 +222,12 @@ func (r *Run) list(size Size) string {
 	chosen, _ := r.chosenStep()
 	at := stepAt(steps, chosen.ID)
 	var b strings.Builder
-	b.WriteString(t.Rule(steps[0].Target.String(), size.W) + "\n")
 	first, last := window(at, len(steps), size.H-1)
+	heading := steps[0].Target.String()
+	if last-first < len(steps) {
+		heading += fmt.Sprintf(", steps %d to %d of %d", first+1, last, len(steps))
+	}
+	b.WriteString(t.Rule(clean(heading), size.W) + "\n")
 	from := r.index.span(steps[0].Target).from
 	for i := first; i < last; i++ {
 		b.WriteString(r.stepRow(steps[i], r.index.depth[from+i], i == at, size.W) + "\n")
@@ -322,11 +326,13 @@ func (p *pace) text(t *Theme, width int) string {
 			text += " " + clockText(time.Duration(float64(left)/speed*float64(time.Second))) + " left"
 		}
 	}
-	whole := amount(p.Done) + " of " + amount(p.Total)
-	if p.Unit != "bytes" {
-		whole += " " + clean(p.Unit)
+	switch p.Unit {
+	case "percent": // said already
+	case "bytes":
+		text += " " + t.Dim.Render(amount(p.Done)+" of "+amount(p.Total))
+	default:
+		text += " " + t.Dim.Render(amount(p.Done)+" of "+amount(p.Total)+" "+clean(p.Unit))
 	}
-	text += " " + t.Dim.Render(whole)
 	const gauge = 10
 	if width < cells(text)+gauge+1 {
 		return text

@@ -24,8 +24,8 @@ func (r *Run) steer(key string) tea.Cmd {
 	case "r":
 		return r.retry()
 	case "I":
-		if !r.view.Live {
-			return Warn("nothing is live here")
+		if !r.underWay() {
+			return Warn("no run is under way here")
 		}
 		return Ask(Confirm{
 			Question: "Interrupt the run?",
@@ -133,8 +133,8 @@ func changeText(t *Theme, c incident.Change) string {
 func (r *Run) pause() tea.Cmd {
 	run := r.view.Run("")
 	switch {
-	case !r.view.Live || run == nil:
-		return Warn("nothing is live here")
+	case !r.underWay():
+		return Warn("no run is under way here")
 	case run.Paused != nil:
 		return r.live("the run goes on", func(c *journal.Client) error { return c.Continue(r.ctx) })
 	default:
@@ -148,8 +148,8 @@ func (r *Run) skip() tea.Cmd {
 	if !ok || r.fleet {
 		return Warn("choose a step first")
 	}
-	if r.index.run != r.view.Run("") {
-		return Warn("this is not the newest run")
+	if err := r.refusesSkip(step); err != nil {
+		return Warn(err.Error())
 	}
 	return Ask(Confirm{
 		Question: "Leave out " + step.ID + " on " + step.Target.Instance + "?",

@@ -72,11 +72,17 @@ func (s *Step) Typing() bool { return false }
 // Keys scroll and steer.
 func (s *Step) Keys() []Key {
 	keys := []Key{{"up down", "scroll"}}
-	if s.of.view.Live {
-		keys = append(keys, Key{"a", "approve"}, Key{"x", "reject"}, Key{"s", "skip step"})
-		if s.of.retriable(s.step) {
-			keys = append(keys, Key{"r", "retry"})
-		}
+	if s.of.underWay() && len(s.of.waiting()) > 0 {
+		keys = append(keys, Key{"a", "approve"}, Key{"x", "reject"})
+	}
+	if s.of.refusesSkip(s.step) == nil {
+		keys = append(keys, Key{"s", "skip step"})
+	}
+	if s.of.retriable(s.step) {
+		keys = append(keys, Key{"r", "retry"})
+	}
+	if s.of.underWay() {
+		keys = append(keys, Key{"I", "interrupt"})
 	}
 	return keys
 }
