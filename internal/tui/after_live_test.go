@@ -27,6 +27,7 @@ func TestKeysLeadFromARunToItsEvidenceAndItsRelease(t *testing.T) {
 	ana.presses(key('y'))
 	ana.sees("is handed over")
 	ana.presses(enter)
+	ana.sees("INC-1 after › checkpoint")
 	ana.sees("transferred by")
 	ana.sees("to K. Weber")
 	ana.presses(esc)
