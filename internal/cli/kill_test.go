@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -54,40 +52,75 @@ func lastLines(s string) string {
 	return strings.Join(lines[max(0, len(lines)-3):], "\n")
 }
 
-// deathEntry names the number of the entry, counted from a process's first, at which it dies.
-const deathEntry = "CORDON_TEST_DIES_AT_ENTRY"
+// signalEntry names the signal that a process gets, and the number of the entry, counted from its
+// first, that brings it: "9 17".
+const signalEntry = "CORDON_TEST_SIGNAL_AT_ENTRY"
 
-// fatalEntry is what the entries that this process writes do to it; nil: nothing.
-// It dies by its own hand: whoever watched it from outside would come too late by chance, on a busy machine by the whole run.
-func fatalEntry() func() {
-	fatal, err := strconv.ParseInt(os.Getenv(deathEntry), 10, 64)
-	if err != nil {
+// signalledEntry is what the entries that this process writes do to it; nil: nothing.
+// It gets the signal by its own hand, with that entry and every later one: whoever watched it from outside would come too late by chance, on a busy machine by the whole run.
+func signalledEntry() func() {
+	var number syscall.Signal
+	var first int64
+	if _, err := fmt.Sscan(os.Getenv(signalEntry), &number, &first); err != nil {
 		return nil
 	}
 	var written atomic.Int64
 	return func() {
-		if written.Add(1) == fatal {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		if written.Add(1) < first {
+			return
+		}
+		_ = syscall.Kill(os.Getpid(), number)
+		if number == syscall.SIGKILL {
 			select {}
 		}
 	}
+}
+
+// signalledAt runs a command that gets a signal once its nth entry is on disk.
+// It returns its exit code; -1: the signal ended it.
+func (o *world) signalledAt(number syscall.Signal, n int, cmd *exec.Cmd) int {
+	o.t.Helper()
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d %d", signalEntry, number, n))
+	out, err := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code == exitDone || code == exitInterrupted || code == -1 {
+		return code
+	}
+	o.t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, lastLines(string(out)))
+	return 0
 }
 
 // killedAt runs a command that dies by SIGKILL once its nth entry is on disk.
 // It reports whether it came that far.
 func (o *world) killedAt(n int, dir string, args ...string) bool {
 	o.t.Helper()
-	cmd := command(dir, args...)
-	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", deathEntry, n))
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == -1 {
-		return true
+	return o.signalledAt(syscall.SIGKILL, n, command(dir, args...)) == -1
+}
+
+func TestARunWhoseTerminalHangsUpEndsInOrder(t *testing.T) {
+	whole, dir := onDisk(t)
+	run := func(o *world) []string {
+		return []string{"run", "full-response", "--case", "INC-1", "--set", "export=false", "--instance", o.account.Alert().Instance}
 	}
+	nohup := command(dir, run(whole)...)
+	nohup.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`}, nohup.Args...)
+	sh, err := exec.LookPath("sh")
 	if err != nil {
-		o.t.Fatalf("cordon %s: %v\n%s", strings.Join(args, " "), err, lastLines(string(out)))
+		t.Fatal(err)
 	}
-	return false
+	nohup.Path = sh
+	if code := whole.signalledAt(syscall.SIGHUP, 17, nohup); code != exitDone {
+		t.Errorf("where hang-ups are ignored it exited with %d", code)
+	}
+
+	o, dir := onDisk(t)
+	if code := o.signalledAt(syscall.SIGHUP, 17, command(dir, run(o)...)); code != exitInterrupted {
+		t.Errorf("it exited with %d, want %d", code, exitInterrupted)
+	}
+	o.cordon(dir, "resume", "--case", "INC-1")
+	if got, want := o.shape(), whole.shape(); !reflect.DeepEqual(got, want) {
+		t.Error(want.difference(got))
+	}
+	o.cordon(dir, "journal", "verify", "--case", "INC-1")
 }
 
 func TestARunKilledTenTimesEndsAsIfUndisturbed(t *testing.T) {

@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,10 +15,8 @@ func TestMain(m *testing.M) {
 }
 
 func mainForTests() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	g := &globals{in: os.Stdin, out: os.Stdout, err: os.Stderr, appended: fatalEntry()}
-	os.Exit(g.execute(ctx, os.Args[1:]))
+	g := &globals{in: os.Stdin, out: os.Stdout, err: os.Stderr, appended: signalledEntry()}
+	os.Exit(g.execute(UntilSignal(context.Background()), os.Args[1:]))
 }
 
 // TestScripts runs the commands as a user does. Each script has a home and an
