@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -97,6 +98,10 @@ func (o *world) killedAt(n int, dir string, args ...string) bool {
 }
 
 func TestARunWhoseTerminalHangsUpEndsInOrder(t *testing.T) {
+	// These tests may run under nohup themselves: a signal that is caught here is not ignored in a child.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(caught) })
 	whole, dir := onDisk(t)
 	run := func(o *world) []string {
 		return []string{"run", "full-response", "--case", "INC-1", "--set", "export=false", "--instance", o.account.Alert().Instance}
